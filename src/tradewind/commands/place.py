@@ -1,0 +1,112 @@
+"""Where a store lives: its home, its secret, its database; one rule: found the same by every command."""
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+
+from tradewind.compose import SETTINGS
+from tradewind.platform.config import ConfigError, PlatformSettings, load
+from tradewind.platform.database import Address
+from tradewind.platform.embedded.endpoint import Endpoint, find_endpoint
+from tradewind.platform.embedded.server import EmbeddedPostgres
+
+DATABASE = "tradewind"
+SECRET_LENGTH_LEAST = 32
+OTHERS = frozenset({"TRADEWIND_HOME", "TRADEWIND_REAL_YEAR"})
+
+
+def load_settings() -> dict[str, Any]:
+    """Every setting, from the environment and `tradewind.toml`; raises ConfigError with all faults."""
+    return load(SETTINGS, os.environ, Path("tradewind.toml"), OTHERS)
+
+
+def home_of(platform: PlatformSettings) -> Path:
+    """The store's folder, made if it is not there; only its owner may enter."""
+    home = Path(platform.home).expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError([f"TRADEWIND_HOME {home}: {error.strerror}; choose another"]) from error
+    return home
+
+
+def secret_of(platform: PlatformSettings, home: Path) -> bytes:
+    """The one secret that keys are derived from: the setting, or a random one kept in the home."""
+    if platform.secret is not None:
+        if len(platform.secret) < SECRET_LENGTH_LEAST:
+            message = f"TRADEWIND_SECRET: needs {SECRET_LENGTH_LEAST} characters or more"
+            raise ConfigError([message])
+        return platform.secret.encode()
+    path = home / "secret.key"
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes().strip()
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_hex(32).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_bytes()
+
+
+def address_of_url(url: str) -> Address:
+    """`postgresql://user:password@host:port/database?sslmode=…` as an address."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 5432
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or not port:
+        message = "TRADEWIND_DATABASE_URL: write postgresql://user:password@host:5432/database"
+        raise ConfigError([message])
+    options = parse_qs(parts.query)
+    return Address(
+        host=options.get("host", [parts.hostname])[0],
+        port=port,
+        user=unquote(parts.username or "postgres"),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.lstrip("/")) or "postgres",
+        ssl=options.get("sslmode", ["prefer"])[0],
+    )
+
+
+async def _embedded_address(endpoint: Endpoint) -> Address:
+    arguments = endpoint.connect_arguments()
+    connection = await asyncpg.connect(**arguments, timeout=10)
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+            await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+    return Address(
+        endpoint.socket_directory, endpoint.port, endpoint.superuser, endpoint.password, DATABASE
+    )
+
+
+@asynccontextmanager
+async def started_database(
+    platform: PlatformSettings, home: Path, log: Callable[[str], None]
+) -> AsyncGenerator[tuple[Address, EmbeddedPostgres | None]]:
+    """The database to use: the one that is set, or the embedded one, ended on leaving."""
+    if platform.database_url is not None:
+        yield address_of_url(platform.database_url), None
+        return
+    server = EmbeddedPostgres(home, log=log)
+    endpoint = await server.start()
+    try:
+        yield await _embedded_address(endpoint), server
+    finally:
+        await server.stop()
+
+
+async def running_database(platform: PlatformSettings, home: Path) -> Address:
+    """The database of a store that runs, for a command in another terminal."""
+    if platform.database_url is not None:
+        return address_of_url(platform.database_url)
+    return await _embedded_address(find_endpoint(home))

@@ -1,0 +1,127 @@
+"""`tradewind run`: the store until it is told to end; one rule: what it starts, it ends."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tradewind.commands.place import home_of, secret_of, started_database
+from tradewind.compose import PACKAGES, Store, open_store
+from tradewind.notifications import service as notifications
+from tradewind.platform.config import ConfigError, PlatformSettings
+from tradewind.platform.database import Address
+from tradewind.platform.embedded.server import EmbeddedPostgres
+from tradewind.platform.migrate import migrate
+from tradewind.platform.web.serving import ServingSettings, serve
+from tradewind.products.service import load_demo_into_empty
+from tradewind.users.service import add_first_staff
+
+STAFF_EMAIL = "staff@tradewind.example"
+__all__ = ["run_store"]
+
+
+async def run_store(settings: Mapping[str, Any], console: Console) -> None:
+    """Starts everything, serves, and ends everything on SIGINT or SIGTERM."""
+    platform: PlatformSettings = settings[""]
+    check_production(settings)
+    home = home_of(platform)
+    secret = secret_of(platform, home)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    started = time.monotonic()
+    async with started_database(platform, home, console.log) as (owner, server):
+        await migrate(owner, secret, PACKAGES)
+        store = await open_store(settings, owner, secret)
+        try:
+            await _welcome(store, platform, console)
+            await _serve(store, platform, server, stop, console, started)
+        finally:
+            await store.close()
+
+
+def check_production(settings: Mapping[str, Any]) -> None:
+    """Production starts with nothing that is meant for trying out; raises ConfigError."""
+    platform: PlatformSettings = settings[""]
+    if platform.environment not in ("development", "production"):
+        message = f"TRADEWIND_ENVIRONMENT: {platform.environment!r}; development or production"
+        raise ConfigError([message])
+    if platform.environment == "development":
+        return
+    faults = []
+    if settings["orders"].payment_provider == "test":
+        faults.append("TRADEWIND_ORDERS_PAYMENT_PROVIDER: the test provider is not for production")
+    if platform.secret is None:
+        faults.append("TRADEWIND_SECRET: set one of 32 characters or more in production")
+    if platform.public_url is None:
+        faults.append("TRADEWIND_PUBLIC_URL: needed in production, for links in mails")
+    if faults:
+        raise ConfigError(faults)
+
+
+async def _welcome(store: Store, platform: PlatformSettings, console: Console) -> None:
+    """On the first run: something to sell, and somebody who may change it."""
+    contexts = {service.name: service.context for service in store.services}
+    count = await load_demo_into_empty(contexts["products"])
+    if count:
+        console.print(f"A demo catalogue of {count} products is in the store.")
+    password = secrets.token_urlsafe(15)
+    if await add_first_staff(contexts["users"], STAFF_EMAIL, password):
+        console.print(
+            f"A staff account was made: {STAFF_EMAIL}\n"
+            f"Its password, shown only this once: {password}"
+        )
+
+
+async def _serve(
+    store: Store,
+    platform: PlatformSettings,
+    server: EmbeddedPostgres | None,
+    stop: asyncio.Event,
+    console: Console,
+    started: float,
+) -> None:
+    def ready() -> None:
+        store.health.ready = True
+        host = f"[{platform.host}]" if ":" in platform.host else platform.host
+        console.print(f"Ready: http://{host}:{platform.port}", highlight=False, soft_wrap=True)
+        console.print(f"[dim]after {time.monotonic() - started:.1f} s; Ctrl-C ends it[/dim]")
+
+    watching = asyncio.create_task(_watch(server, stop, console))
+    try:
+        await serve(
+            store.app,
+            platform.host,
+            platform.port,
+            settings=ServingSettings(),
+            ready=ready,
+            stop=stop,
+        )
+    finally:
+        store.health.draining = True
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(
+    server: EmbeddedPostgres | None, stop: asyncio.Event, console: Console
+) -> None:
+    """Starts the embedded database again if it ends; the store waits for it meanwhile."""
+    if server is None:
+        return
+    while not stop.is_set():
+        code = await server.wait()
+        if stop.is_set():
+            return
+        console.print(f"PostgreSQL ended with code {code}; starting it again.")
+        await server.stop()
+        await server.start()

@@ -1,0 +1,1 @@
+"""What is bought: carts, checkout, payments, orders."""

@@ -1,0 +1,1 @@
+"""Pure types and rules of carts, orders and payments; no I/O."""

@@ -1,0 +1,1 @@
+"""Payment providers behind the port of model/payment.py."""

@@ -1,0 +1,142 @@
+"""What clients may send to orders; one rule: every field has its bounds, and nothing else counts."""
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from tradewind.platform.money import Currency, Money
+from tradewind.platform.web.bodies import FieldFault
+
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+Sku = Annotated[str, Meta(min_length=1, max_length=64, examples=["KETTLE-RED"])]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        pattern=r"^[^@\s<>\"'(),:;\\\x00-\x1f\x7f]+@[A-Za-z0-9\u0080-\U0010ffff](?:[A-Za-z0-9\u0080-\U0010ffff.-]*[A-Za-z0-9\u0080-\U0010ffff])?$",
+        examples=["ann@example.com"],
+    ),
+]
+Quantity = Annotated[int, Meta(ge=1, le=100_000, examples=[1])]
+_DIGITS = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+_CARD_STARTS = "23456"
+
+
+def refuse_card_numbers(field: str, text: str | None) -> None:
+    """Raises FieldFault where a text holds what looks like a payment card's number (P20).
+
+    13 to 19 digits that pass the Luhn check and begin as card schemes do (ISO/IEC 7812).
+    """
+    for found in _DIGITS.findall(text or ""):
+        digits = [int(one) for one in found if one.isdigit()]
+        doubled = [sum(divmod(2 * one, 10)) for one in digits[-2::-2]]
+        luhn = (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+        if luhn and found[0] in _CARD_STARTS:
+            raise FieldFault(field, "looks like a card number; send the provider's token instead")
+
+
+class LineBody(msgspec.Struct, frozen=True):
+    """So many units of a SKU."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class AddressBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A postal address; `country` after ISO 3166-1 alpha-2."""
+
+    name: Text
+    line1: Text
+    city: Text
+    postal_code: Annotated[str, Meta(min_length=1, max_length=20)]
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", examples=["DE"])]
+    line2: Annotated[str, Meta(max_length=200)] | None = None
+    region: Annotated[str, Meta(max_length=100)] | None = None
+    phone: Annotated[str, Meta(max_length=30)] | None = None
+
+    def __post_init__(self) -> None:
+        """No card numbers."""
+        refuse_card_numbers("name", self.name)
+        refuse_card_numbers("line1", self.line1)
+        refuse_card_numbers("line2", self.line2)
+        refuse_card_numbers("city", self.city)
+        refuse_card_numbers("region", self.region)
+
+
+class PaymentBody(msgspec.Struct, frozen=True):
+    """The provider's token for the customer's means of payment; never a card number."""
+
+    token: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$", examples=["tok_approved"])]
+    provider: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
+
+    def __post_init__(self) -> None:
+        """No card numbers."""
+        refuse_card_numbers("token", self.token)
+
+
+class CartBody(msgspec.Struct, frozen=True):
+    """A new cart."""
+
+    lines: list[LineBody] = []
+    currency: Currency | None = None
+
+
+class QuantityBody(msgspec.Struct, frozen=True):
+    """A line's new quantity; 0 removes it."""
+
+    quantity: Annotated[int, Meta(ge=0, le=100_000)]
+
+
+class CartCheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
+    """What it takes to buy a cart."""
+
+    email: Email
+    shipping_address: AddressBody
+    payment: PaymentBody
+    billing_address: AddressBody | None = None
+    expected_total: Money | None = None
+
+
+class CheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
+    """A whole purchase in one request."""
+
+    lines: Annotated[list[LineBody], Meta(min_length=1)]
+    email: Email
+    shipping_address: AddressBody
+    payment: PaymentBody
+    billing_address: AddressBody | None = None
+    expected_total: Money | None = None
+    currency: Currency | None = None
+
+
+class ReasonBody(msgspec.Struct, frozen=True):
+    """Why."""
+
+    reason: Annotated[str, Meta(max_length=500)] = "cancelled on request"
+
+    def __post_init__(self) -> None:
+        """No card numbers."""
+        refuse_card_numbers("reason", self.reason)
+
+
+class RefundBody(msgspec.Struct, frozen=True):
+    """Money back: an amount in minor units, or lines (their units go back to stock), or all."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    amount: Annotated[int, Meta(ge=1, le=10**15)] | Money | None = None
+    lines: Annotated[list[LineBody], Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """No card numbers."""
+        refuse_card_numbers("reason", self.reason)
+
+
+class FulfillmentBody(msgspec.Struct, frozen=True):
+    """A parcel; without lines, all that was not shipped yet."""
+
+    lines: Annotated[list[LineBody], Meta(min_length=1)] | None = None
+    carrier: Annotated[str, Meta(max_length=100)] | None = None
+    tracking: Annotated[str, Meta(max_length=100)] | None = None

@@ -1,0 +1,1 @@
+"""SQL of orders, one function per statement."""

@@ -1,0 +1,133 @@
+"""Concurrent requests become one batch; one rule: one bad member never fails its neighbours.
+
+There is no timer: whatever arrived while the last batch was on its way is the next batch, so a
+lone request waits for nothing and a busy store makes large batches. The flush function takes a
+list and answers one outcome for each member, in order: a value, or a `StoreError` for that member
+alone. It must be idempotent by its members' ids, since a batch that failed as a whole is tried
+again in halves until the member that spoils it is alone.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from tradewind.platform.database import Contended
+from tradewind.platform.errors import StoreError, Unavailable
+
+Request = TypeVar("Request")
+Outcome = TypeVar("Outcome")
+
+_log = structlog.get_logger(__name__)
+_TRIES = 5
+
+
+class Coalescer(Generic[Request, Outcome]):
+    """Collects calls of `submit` into calls of `flush`.
+
+    `most`: members in one batch; `waiting_most`: members that may wait before new ones are refused
+    with `Unavailable`; `at_once`: batches under way at the same time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        flush: Callable[[list[Request]], Awaitable[Sequence[Outcome]]],
+        *,
+        most: int = 256,
+        waiting_most: int = 8192,
+        at_once: int = 1,
+    ) -> None:
+        self.name = name
+        self._flush = flush
+        self._most = most
+        self._waiting_most = waiting_most
+        self._at_once = at_once
+        self._waiting: deque[tuple[Request, asyncio.Future[Outcome]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self.batches = 0
+        self.members = 0
+
+    async def submit(self, request: Request) -> Outcome:
+        """This request's own outcome, once its batch is committed. Raises its own error."""
+        outcome = await self._enqueue(request)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def submit_all(self, requests: Sequence[Request]) -> list[Outcome]:
+        """The outcomes of several, in order; a member's own error is a value among them.
+
+        Raises only what kept whole batches from being carried out.
+        """
+        if len(requests) == 1:
+            return [await self._enqueue(requests[0])]
+        futures = [self._enqueue(request) for request in requests]
+        await asyncio.wait(futures)
+        return [future.result() for future in futures]
+
+    def _enqueue(self, request: Request) -> asyncio.Future[Outcome]:
+        if len(self._waiting) >= self._waiting_most:
+            raise Unavailable(f"too much is waiting for {self.name}; try again shortly")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if len(self._running) < self._at_once:
+            # An empty context: a batch belongs to no single request's id or deadline.
+            task = asyncio.create_task(
+                self._drain(), name=f"coalesce {self.name}", context=contextvars.Context()
+            )
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch: list[tuple[Request, asyncio.Future[Outcome]]] = []
+            while self._waiting and len(batch) < self._most:
+                request, future = self._waiting.popleft()
+                if not future.done():  # nobody waits for a cancelled one any more
+                    batch.append((request, future))
+            if not batch:
+                continue
+            self.batches += 1
+            self.members += len(batch)
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[tuple[Request, asyncio.Future[Outcome]]]) -> None:
+        requests = [request for request, _ in batch]
+        try:
+            outcomes = await self._flush_patiently(requests)
+        except StoreError as error:
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _log.exception("one member failed its batch", coalescer=self.name)
+                _fail(batch, error)
+                return
+            half = len(batch) // 2
+            await self._settle(batch[:half])
+            await self._settle(batch[half:])
+        else:
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
+
+    async def _flush_patiently(self, requests: list[Request]) -> Sequence[Outcome]:
+        for attempt in range(_TRIES):
+            try:
+                return await self._flush(requests)
+            except Contended:
+                if attempt + 1 == _TRIES:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  jitter
+        raise AssertionError("unreachable")
+
+
+def _fail(batch: Sequence[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,133 @@
+"""Settings; one rule: all faults are found and named at once, before anything starts.
+
+Each service and the platform declare a small frozen struct. Values come from `TRADEWIND_…`
+variables, else from a `tradewind.toml`, else from the struct's defaults. The platform's fields are
+`TRADEWIND_<FIELD>` and top-level keys; a service's are `TRADEWIND_<SERVICE>_<FIELD>` and its table.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+PREFIX = "TRADEWIND_"
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ConfigError(Exception):
+    """One line a fault; `str()` shows them all."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class PlatformSettings(msgspec.Struct, frozen=True):
+    """What every process of the store needs to know."""
+
+    home: str = "./var"
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    database_url: str | None = None
+    """A PostgreSQL (15 or newer) to use instead of the embedded one; its role creates the others."""
+    secret: str | None = None
+    """At least 32 characters, shared by every process of one store; kept in the home if not given."""
+    environment: str = "development"
+    """`production` refuses the test payment provider and anything with a default secret."""
+    public_url: str | None = None
+    """Where customers reach the store: links in mails and the check of `Origin` go by it."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of shop front-ends (CORS, CSRF)."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-*` counts; loopback is not among them by default."""
+    pool_size: Positive = 6
+    """Connections a service holds at most."""
+    in_flight_most: Positive = 2000
+    log_level: str = "info"
+    log_requests: bool = False
+
+
+def _toml(path: Path | None) -> dict[str, Any]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not readable as TOML: {error}"]) from error
+
+
+def load(
+    structs: Mapping[str, type[msgspec.Struct]],
+    environ: Mapping[str, str],
+    toml_path: Path | None = None,
+    extra_names: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """One instance of each struct, by section name (`""` is the platform).
+
+    `extra_names` are variables that belong to others (tests, the Makefile). Raises ConfigError
+    with every wrong, misspelt or unknown setting.
+    """
+    file, faults, made = _toml(toml_path), [], {}
+    known: set[str] = set(extra_names)
+    for section, struct in structs.items():
+        values: dict[str, Any] = {}
+        table = file if not section else file.get(section, {})
+        prefix = PREFIX if not section else f"{PREFIX}{section.upper()}_"
+        for field in msgspec.structs.fields(struct):
+            name = prefix + field.name.upper()
+            known.add(name)
+            if name in environ:
+                values[field.name], source = environ[name], name
+            elif isinstance(table, dict) and field.name in table:
+                values[field.name], source = table[field.name], f"{toml_path}: {field.name}"
+            else:
+                continue
+            fault = _convert(values, field.name, field.type, source)
+            if fault:
+                faults.append(fault)
+                del values[field.name]
+        faults += _unknown_keys(table, struct, structs, section, toml_path)
+        try:
+            made[section] = struct(**values)
+        except (TypeError, ValueError) as error:
+            faults.append(f"{section or 'platform'}: {error}")
+    for name in sorted(set(environ) - known):
+        if name.startswith(PREFIX):
+            near = difflib.get_close_matches(name, known, 1)
+            faults.append(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+    if faults:
+        raise ConfigError(faults)
+    return made
+
+
+def _convert(values: dict[str, Any], name: str, kind: Any, source: str) -> str | None:
+    given = values[name]
+    if isinstance(given, str) and "tuple" in str(kind):
+        given = [part.strip() for part in given.split(",") if part.strip()]
+    if isinstance(given, str) and kind is bool:
+        given = {"1": True, "0": False, "yes": True, "no": False}.get(given.lower(), given)
+    try:
+        values[name] = msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        return f"{source}: {error} (got {values[name]!r})"
+    return None
+
+
+def _unknown_keys(
+    table: Any,
+    struct: type[msgspec.Struct],
+    structs: Mapping[str, type[msgspec.Struct]],
+    section: str,
+    path: Path | None,
+) -> list[str]:
+    if not isinstance(table, dict):
+        return [f"{path}: {section} must be a table"]
+    names = {field.name for field in msgspec.structs.fields(struct)}
+    if not section:
+        names |= set(structs)
+    return [f"{path}: {section + '.' if section else ''}{key}: no such setting" for key in table if key not in names]

@@ -1,0 +1,189 @@
+"""Events in; one rule: an effect and the note that it was done are one transaction.
+
+A reaction is a function of a list of events of one type, in order. The inbox runs all reactions to
+a batch of messages in one transaction with their notes. Where that fails, it halves the batch until
+the (event, reaction) pair that spoils it is alone; that pair is saved as a failed delivery, tried
+again with growing pauses, and parked after ATTEMPTS_MOST: the others keep flowing (P8).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from tradewind.platform.database import Contended, Database, DatabaseDown, Transaction
+from tradewind.platform.events import Event, Message, decode
+from tradewind.platform.lifecycle import Worker
+
+ATTEMPTS_MOST = 8
+KEEP_DAYS = 7
+
+Reaction = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
+_log = structlog.get_logger(__name__)
+
+
+class _Unit(msgspec.Struct, frozen=True):
+    """One reaction to one message."""
+
+    message: Message
+    reaction: str
+
+
+class Inbox:
+    """One service's inbox: what it reacts to, and the memory of what it has done."""
+
+    def __init__(
+        self, service: str, database: Database, reactions: Mapping[type[Event], Sequence[Reaction]]
+    ) -> None:
+        self.service = service
+        self._database = database
+        self._kinds = {kind.TYPE: kind for kind in reactions}
+        self._names = {kind.TYPE: [_name(one) for one in many] for kind, many in reactions.items()}
+        self._reactions = {(kind.TYPE, _name(one)): one for kind, many in reactions.items() for one in many}
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The event types that it wants."""
+        return frozenset(self._kinds)
+
+    async def handle(self, messages: Sequence[Message]) -> None:
+        """Takes each message once; raises DatabaseDown where nothing could be taken."""
+        units = [_Unit(message, name) for message in messages for name in self._names[message.type]]
+        await self._settle(units)
+
+    async def _settle(self, units: list[_Unit]) -> None:
+        try:
+            async with self._database.transaction() as tx:
+                await self._react(tx, units)
+        except DatabaseDown:
+            raise
+        except Exception as error:
+            if len(units) > 1:
+                half = len(units) // 2
+                await self._settle(units[:half])
+                await self._settle(units[half:])
+                return
+            _log.warning(
+                "reaction failed", service=self.service, reaction=units[0].reaction,
+                event_id=str(units[0].message.event_id), error=repr(error),
+                exc_info=not isinstance(error, Contended),
+            )
+            await self._save_failure(units[0], error)
+
+    async def _react(self, tx: Transaction, units: list[_Unit]) -> None:
+        fresh = await insert_handled(tx, units)
+        groups: dict[tuple[str, str], list[Event]] = {}
+        for unit in units:
+            if (unit.message.event_id, unit.reaction) in fresh:
+                kind = self._kinds[unit.message.type]
+                group = groups.setdefault((unit.message.type, unit.reaction), [])
+                group.append(decode(kind, unit.message.payload))
+        for name, events in groups.items():
+            await self._reactions[name](tx, events)
+
+    async def _save_failure(self, unit: _Unit, error: Exception) -> None:
+        async with self._database.transaction() as tx:
+            await upsert_failure(tx, unit, repr(error)[:2000])
+
+    async def retry_once(self) -> bool:
+        """Tries failed deliveries that are due; answers whether there may be more."""
+        async with self._database.reading() as reading:
+            rows = await reading.fetch(
+                """
+                SELECT event_id, reaction, type, key, payload, created_at FROM deliveries
+                WHERE parked_at IS NULL AND due_at <= now() ORDER BY due_at LIMIT 50
+                """
+            )
+        for row in rows:
+            if (row["type"], row["reaction"]) not in self._reactions:
+                continue
+            message = Message(row["event_id"], row["type"], row["key"], row["payload"], row["created_at"])
+            unit = _Unit(message, row["reaction"])
+            try:
+                async with self._database.transaction() as tx:
+                    # The inbox row decides between two processes that try the same delivery.
+                    await self._react(tx, [unit])
+                    await tx.execute(
+                        "DELETE FROM deliveries WHERE event_id = $1 AND reaction = $2",
+                        message.event_id,
+                        unit.reaction,
+                    )
+            except DatabaseDown:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it was, it is saved with the delivery
+                await self._save_failure(unit, error)
+        return len(rows) == 50
+
+    def retries(self) -> Worker:
+        """The worker that tries failed deliveries again."""
+        return Worker(f"retries {self.service}", self.retry_once, every_seconds=1.0)
+
+
+def _name(reaction: Any) -> str:
+    return str(getattr(reaction, "func", reaction).__name__)
+
+
+async def insert_handled(tx: Transaction, units: Sequence[_Unit]) -> set[tuple[Any, str]]:
+    """Notes the pairs as done; answers those that were not before."""
+    rows = await tx.fetch(
+        """
+        INSERT INTO inbox (event_id, reaction)
+        SELECT * FROM unnest($1::uuid[], $2::text[]) AS given (e, r) ORDER BY e, r
+        ON CONFLICT DO NOTHING RETURNING event_id, reaction
+        """,
+        [unit.message.event_id for unit in units],
+        [unit.reaction for unit in units],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def upsert_failure(tx: Transaction, unit: _Unit, error: str) -> None:
+    """Saves or counts a failed delivery; the pause doubles from 1 s to 5 min."""
+    message = unit.message
+    await tx.execute(
+        """
+        INSERT INTO deliveries (event_id, reaction, type, key, payload, due_at, error)
+        VALUES ($1, $2, $3, $4, $5, now() + interval '1 second', $6)
+        ON CONFLICT (event_id, reaction) DO UPDATE SET
+            attempts = deliveries.attempts + 1,
+            error = excluded.error,
+            due_at = now() + least(300, 2 ^ deliveries.attempts) * interval '1 second',
+            parked_at = CASE WHEN deliveries.attempts + 1 >= $7 THEN now() END
+        """,
+        message.event_id, unit.reaction, message.type, message.key, message.payload, error,
+        ATTEMPTS_MOST,
+    )
+
+
+async def list_parked(tx: Transaction) -> list[tuple[Any, ...]]:
+    """Parked deliveries: event id, reaction, type, key, attempts, error, parked at."""
+    rows = await tx.fetch(
+        """
+        SELECT event_id, reaction, type, key, attempts, error, parked_at FROM deliveries
+        WHERE parked_at IS NOT NULL ORDER BY parked_at
+        """
+    )
+    return [tuple(row) for row in rows]
+
+
+async def update_replayed(tx: Transaction) -> int:
+    """Makes every parked delivery due again; answers how many. Safe: effects are applied once."""
+    tag = await tx.execute(
+        "UPDATE deliveries SET parked_at = NULL, attempts = 1, due_at = now() WHERE parked_at IS NOT NULL"
+    )
+    return int(tag.split()[1])
+
+
+async def delete_old(tx: Transaction, most: int) -> int:
+    """Forgets handled events older than KEEP_DAYS; no publisher sends any so late."""
+    tag = await tx.execute(
+        """
+        DELETE FROM inbox WHERE (event_id, reaction) IN (
+            SELECT event_id, reaction FROM inbox
+            WHERE handled_at < now() - make_interval(days => $2) LIMIT $1)
+        """,
+        most,
+        KEEP_DAYS,
+    )
+    return int(tag.split()[1])

@@ -1,0 +1,43 @@
+"""A service as it runs in this process; one rule: whoever starts it owns it and ends it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from litestar import Router
+from litestar.di import Provide
+
+from tradewind.platform.database import Database
+from tradewind.platform.inbox import Inbox
+from tradewind.platform.lifecycle import Worker
+from tradewind.platform.outbox import Outbox
+
+Contract = TypeVar("Contract", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Running(Generic[Contract]):
+    """What a service's `local()` gives to `compose`."""
+
+    name: str
+    contract: Contract
+    """Implements the service's Protocol by plain calls."""
+    context: Any
+    """What its actions work with; for the command line and for tests."""
+    router: Router
+    database: Database
+    outbox: Outbox
+    inbox: Inbox
+    workers: Sequence[Worker] = field(default=())
+    """Beside the relay and the retries, which every service has."""
+    channels: Mapping[str, Callable[[str], None]] = field(default_factory=dict)
+    """What to call with the payload of each NOTIFY, by channel; empty when some were missed."""
+
+
+def given(value: object) -> Provide:
+    """A dependency that is always this value."""
+
+    def give() -> object:
+        return value
+
+    return Provide(give, sync_to_thread=False)

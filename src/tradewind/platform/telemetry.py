@@ -1,0 +1,31 @@
+"""Logs; one rule: one structured line an occurrence, with its request id, and no secret in it."""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """JSON lines to a stream (standard error if not given), or coloured text to a terminal."""
+    target = stream or sys.stderr
+    chosen = logging.getLevelNamesMapping().get(level.upper())
+    if chosen is None:
+        raise ValueError(f"unknown log level {level!r}; use debug, info, warning or error")
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if target.isatty() else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(chosen),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=max(chosen, logging.WARNING), stream=target, force=True)

@@ -1,0 +1,1 @@
+"""The HTTP side of the platform: the front layer, the framework behind it, and how both fail."""

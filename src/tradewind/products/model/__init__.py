@@ -1,0 +1,1 @@
+"""Pure types and rules of catalogue, search and stock; no I/O."""

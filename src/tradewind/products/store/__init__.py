@@ -1,0 +1,1 @@
+"""SQL of products, one function per statement."""

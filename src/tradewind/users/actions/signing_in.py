@@ -1,0 +1,119 @@
+"""Signing in; one rule: an unknown name and a wrong password are the same in answer, work and time.
+
+The password is tried in a thread, between two short visits to the database, so that no connection
+and no lock waits for a hash.
+"""
+
+import asyncio
+import time
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from tradewind.orders.contract import CartAdoption
+from tradewind.platform.database import assert_no_transaction
+from tradewind.platform.ids import digest, new_id, new_token
+from tradewind.users.actions.attempts import Attempt, Question, Standing
+from tradewind.users.actions.context import UsersContext
+from tradewind.users.contract import InvalidCredentials, WrongPassword
+from tradewind.users.model.names import login_key
+from tradewind.users.model.shapes import Account, Client, NewSession, SignedIn
+from tradewind.users.model.throttling import Decision
+
+_ADOPTION_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+async def sign_in(ctx: UsersContext, name: str, password: str, client: Client) -> SignedIn:
+    """Opens a session. Raises InvalidCredentials, TooManyAttempts or Unavailable."""
+    token = new_token()
+    expires_at = ctx.database.clock.now() + timedelta(days=ctx.settings.session_days)
+    user_id = await _try(ctx, name, password, client, token_hash=digest(token))
+    return SignedIn(user_id=user_id, token=token, expires_at=expires_at)
+
+
+async def check_credentials(
+    ctx: UsersContext, name: str, password: str, client: Client
+) -> UUID:
+    """Whose credentials these are, as `sign_in`, but without a session."""
+    return await _try(ctx, name, password, client, token_hash=None)
+
+
+async def confirm_password(
+    ctx: UsersContext, user_id: UUID, password: str, client: Client
+) -> str:
+    """The hash under which somebody signed in has just shown the password again.
+
+    What is done on the strength of it checks that the hash is still the same. Counts like a
+    sign-in, since it could be used to guess like one; raises WrongPassword or TooManyAttempts.
+    """
+    standing = await ctx.attempts.standing(Question("", client, user_id=user_id))
+    await ctx.attempts.wait(standing)
+    right, rehashed = await _verify(ctx, standing.account, password)
+    decision = await ctx.attempts.settle(Attempt(standing, right=right, rehashed=rehashed))
+    if decision is not Decision.LET_IN or standing.account is None:
+        raise WrongPassword("the current password is not right")
+    return rehashed or standing.account.password_hash
+
+
+async def adopt_cart(ctx: UsersContext, user_id: UUID, cart_token: str | None) -> None:
+    """Gives the guest's cart to who has just signed in, if it goes quickly; never fails."""
+    if not cart_token:
+        return
+    assert_no_transaction("adopting a cart")
+    try:
+        async with asyncio.timeout(_ADOPTION_SECONDS):
+            await ctx.orders.adopt_carts([CartAdoption(user_id=user_id, cart_token=cart_token)])
+    except Exception as error:  # noqa: BLE001  whatever orders has, the sign-in went well
+        _log.warning("cart not adopted", user_id=str(user_id), error=type(error).__name__)
+
+
+async def _try(
+    ctx: UsersContext, name: str, password: str, client: Client, *, token_hash: bytes | None
+) -> UUID:
+    started = time.monotonic()
+    standing = await ctx.attempts.standing(Question(login_key(name), client))
+    await ctx.attempts.wait(standing)
+    right, rehashed = await _verify(ctx, standing.account, password)
+    session = _session(ctx, standing, client, token_hash) if right else None
+    attempt = Attempt(standing, right=right, rehashed=rehashed, session=session)
+    decision = await ctx.attempts.settle(attempt)
+    if decision is not Decision.LET_IN or standing.account is None:
+        await asyncio.sleep(started + ctx.settings.failure_seconds - time.monotonic())
+        raise InvalidCredentials("wrong user name or password")
+    return standing.account.id
+
+
+async def _verify(
+    ctx: UsersContext, account: Account | None, password: str
+) -> tuple[bool, str | None]:
+    """Whether the password is right, and a stronger hash of it where the stored one is weak."""
+    stored = account.password_hash if account is not None else None
+    right = await ctx.hashing.verify(stored, password)
+    if account is None or account.disabled_at is not None or not right:
+        return False, None
+    if not _may_sign_in(ctx, account):
+        return False, None
+    if ctx.hashing.is_weak(account.password_hash):
+        return True, await ctx.hashing.hash(password)
+    return True, None
+
+
+def _may_sign_in(ctx: UsersContext, account: Account) -> bool:
+    verified = account.email is None or account.email_verified_at is not None
+    return verified or ctx.settings.unverified_sign_in
+
+
+def _session(
+    ctx: UsersContext, standing: Standing, client: Client, token_hash: bytes | None
+) -> NewSession | None:
+    if token_hash is None or standing.account is None:
+        return None
+    return NewSession(
+        id=new_id(),
+        user_id=standing.account.id,
+        token_hash=token_hash,
+        client=client,
+        expires_at=ctx.database.clock.now() + timedelta(days=ctx.settings.session_days),
+    )

@@ -1,0 +1,1 @@
+"""What is known of accounts without asking anybody: names, passwords, limits, shapes."""
