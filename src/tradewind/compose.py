@@ -65,6 +65,10 @@ class Store:
     workers: Sequence[Worker]
     health: Health
 
+    def context(self, service: str) -> Any:
+        """What the actions of a service work with."""
+        return next(one.context for one in self.services if one.name == service)
+
     async def close(self) -> None:
         """Ends the workers, then the connections; requests must be done by now."""
         self.health.draining = True
@@ -92,12 +96,14 @@ async def open_store(
     owner: Address,
     secret: bytes,
     *,
+    working: bool = True,
     probe: Probe | None = None,
     providers: Callable[[Database], Sequence[PaymentProvider]] | None = None,
 ) -> Store:
     """The whole store in this process, on a migrated database, its workers running.
 
-    `probe` is told of every statement (crash tests), `providers` replaces the payment providers.
+    Without `working` it only acts when called (the command line). `probe` is told of every
+    statement (crash tests), `providers` replaces the payment providers.
     """
     platform: PlatformSettings = settings[""]
     databases = await open_databases(platform, owner, secret, probe)
@@ -138,7 +144,7 @@ async def open_store(
         exception_handlers={Replay: answer_replay},
     )
     front = Front(application, web, cache=cache)
-    workers = await _start_workers(services)
+    workers = await _start_workers(services) if working else []
     return Store(front, services, databases, workers, health)
 
 

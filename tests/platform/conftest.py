@@ -55,7 +55,7 @@ Serving = Callable[..., Awaitable[Served]]
 
 @pytest_asyncio.fixture
 async def served() -> AsyncIterator[Serving]:
-    """`await served(app)` serves an application until the test ends."""
+    """Serve applications until the test ends: `await served(app)`."""
     running: list[Served] = []
 
     async def start(app: Application | Any, **settings: Any) -> Served:
@@ -77,5 +77,3 @@ async def served() -> AsyncIterator[Serving]:
     yield start
     for one in running:
         await one.end()
-
-

@@ -238,7 +238,7 @@ async def test_a_fetch_that_raises_fails_for_its_owner_only() -> None:
 
     async def explode() -> Answer:
         await gate.wait()
-        raise RuntimeError("boom")  # noqa: EM101
+        raise RuntimeError("boom")
 
     mine = asyncio.create_task(cache.fill("/a", explode))
     await asyncio.sleep(0)
@@ -257,7 +257,7 @@ class Catalogue:
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
         headers = [(b"content-type", b"application/json"), *PUBLIC]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -365,8 +365,8 @@ async def test_other_paths_are_not_shared(served: Any) -> None:
 async def test_a_failure_behind_the_cache_is_a_problem(served: Any) -> None:
     """A fetch that raises is answered with 500 and stays uncached."""
 
-    async def explode(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        raise RuntimeError("secret")  # noqa: EM101
+    async def explode(*_: Any) -> None:
+        raise RuntimeError("secret")
 
     one = await served(Front(explode, SETTINGS, cache=ResponseCache()))
     for _ in range(2):

@@ -91,11 +91,12 @@ def test_a_cursor_comes_back_as_it_went(title: str, identifier: UUID) -> None:
     keyset = After(title.replace("\0", ""), identifier)
     assert read_cursor(write_cursor(keyset), After) == keyset
     assert read_cursor(None, After) is None
+    assert read_cursor("", After) is None
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", "!!", "bm8", "W10", "é", "a" * 600, write_cursor(1), write_cursor({"title": "a\0"})],
+    ["x", "!!", "bm8", "W10", "é", "a" * 600, write_cursor(1), write_cursor({"title": "a\0"})],
 )
 def test_a_broken_cursor_names_its_field(cursor: str) -> None:
     """It is bad input like any other."""
@@ -142,9 +143,7 @@ def test_caching_headers() -> None:
     headers = public_headers(
         seconds=60, stale_seconds=30, surrogate_keys=["b", "a", "a", "no good"], etag='"v1"'
     )
-    assert headers["Cache-Control"] == (
-        "public, max-age=0, s-maxage=60, stale-while-revalidate=30"
-    )
+    assert headers["Cache-Control"] == ("public, max-age=0, s-maxage=60, stale-while-revalidate=30")
     assert headers["Surrogate-Key"] == "a b"
     assert headers["ETag"] == '"v1"'
     assert retry_after(0.2) == {"Retry-After": "1"}
@@ -175,6 +174,16 @@ async def test_the_schema_documents_callers_and_problems(served: Any) -> None:
 
 
 @pytest.mark.asyncio
+async def test_options_names_every_method_of_its_path(served: Any) -> None:
+    """Also where several handlers share the path."""
+    one = await served(build())
+    answer = await one.client.options("/v1/things")
+    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, OPTIONS, POST")
+    refused = await one.client.delete("/v1/things")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+
+
+@pytest.mark.asyncio
 async def test_the_docs_page_needs_nothing_from_outside(served: Any) -> None:
     """No script, no foreign address, every route; text of ours is escaped."""
     one = await served(build())
@@ -195,9 +204,7 @@ async def test_a_taken_port_is_told_in_one_line(served: Any) -> None:
     """Although the server could share it."""
     one = await served(build())
     with pytest.raises(ListenFailed, match=f"port {one.port} .* is taken"):
-        await serve(
-            build(), "127.0.0.1", one.port, settings=ServingSettings(), ready=lambda: None
-        )
+        await serve(build(), "127.0.0.1", one.port, settings=ServingSettings(), ready=lambda: None)
 
 
 @pytest.mark.asyncio

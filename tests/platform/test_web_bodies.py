@@ -28,9 +28,9 @@ class Line(msgspec.Struct, rename="camel"):
 
     def __post_init__(self) -> None:
         if self.sku == "forbidden":
-            raise FieldFault("sku", "This SKU is not sold.")  # noqa: EM101
+            raise FieldFault("sku", "This SKU is not sold.")
         if self.sku == "value":
-            raise ValueError("not so")  # noqa: EM101
+            raise ValueError("not so")
 
 
 class Order(msgspec.Struct, rename="camel"):
@@ -186,8 +186,9 @@ async def place(data: JSONBody[Order]) -> Order:
 
 
 @patch("/v1/orders/{order_id:uuid}")
-async def change(order_id: FromPath[UUID], data: JSONBody[Order]) -> Order:  # noqa: ARG001
+async def change(order_id: FromPath[UUID], data: JSONBody[Order]) -> Order:
     """Change an order."""
+    assert order_id.version == 7
     return data
 
 

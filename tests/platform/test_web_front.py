@@ -65,7 +65,7 @@ async def internal() -> dict[str, str]:
 @get("/v1/broken")
 async def broken() -> None:
     """Fail in a way nobody expected."""
-    raise KeyError("hunter2")  # noqa: EM101
+    raise KeyError("hunter2")
 
 
 def build(settings: WebSettings | None = None, **more: Any) -> Front:
@@ -328,7 +328,7 @@ async def test_beyond_the_limit_requests_are_turned_away_at_once() -> None:
     """With max_in_flight at work the next gets 503 and a Retry-After, without waiting."""
     entered, leave = asyncio.Event(), asyncio.Event()
 
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
         entered.set()
         await leave.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -351,7 +351,7 @@ async def test_draining_answers_what_is_under_way_and_closes(served: Any) -> Non
     """On stop the request at work is answered, with `connection: close`, and serving ends."""
     entered, leave = asyncio.Event(), asyncio.Event()
 
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
         entered.set()
         await leave.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
-from tradewind.compose import SETTINGS
+from tradewind.compose import SETTINGS, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings, load
 from tradewind.platform.database import Address
 from tradewind.platform.embedded.endpoint import Endpoint, find_endpoint
@@ -110,3 +110,16 @@ async def running_database(platform: PlatformSettings, home: Path) -> Address:
     if platform.database_url is not None:
         return address_of_url(platform.database_url)
     return await _embedded_address(find_endpoint(home))
+
+
+@asynccontextmanager
+async def opened_context(settings: Mapping[str, Any], service: str) -> AsyncGenerator[Any]:
+    """What a service's actions work with, on the database of a running store."""
+    platform: PlatformSettings = settings[""]
+    home = home_of(platform)
+    owner = await running_database(platform, home)
+    store = await open_store(settings, owner, secret_of(platform, home), working=False)
+    try:
+        yield store.context(service)
+    finally:
+        await store.close()

@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from tradewind.commands.place import home_of, secret_of, started_database
+from tradewind.commands.place import home_of, running_database, secret_of, started_database
 from tradewind.compose import PACKAGES, Store, open_store
-from tradewind.notifications import service as notifications
 from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.database import Address
+from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.server import EmbeddedPostgres
 from tradewind.platform.migrate import migrate
 from tradewind.platform.web.serving import ServingSettings, serve
@@ -69,12 +69,11 @@ def check_production(settings: Mapping[str, Any]) -> None:
 
 async def _welcome(store: Store, platform: PlatformSettings, console: Console) -> None:
     """On the first run: something to sell, and somebody who may change it."""
-    contexts = {service.name: service.context for service in store.services}
-    count = await load_demo_into_empty(contexts["products"])
+    count = await load_demo_into_empty(store.context("products"))
     if count:
         console.print(f"A demo catalogue of {count} products is in the store.")
     password = secrets.token_urlsafe(15)
-    if await add_first_staff(contexts["users"], STAFF_EMAIL, password):
+    if await add_first_staff(store.context("users"), STAFF_EMAIL, password):
         console.print(
             f"A staff account was made: {STAFF_EMAIL}\n"
             f"Its password, shown only this once: {password}"
@@ -125,3 +124,17 @@ async def _watch(
         console.print(f"PostgreSQL ended with code {code}; starting it again.")
         await server.stop()
         await server.start()
+
+
+async def migrate_store(settings: Mapping[str, Any], console: Console) -> None:
+    """Brings the schemas up to date, of a running store or of one that stands still."""
+    platform: PlatformSettings = settings[""]
+    home = home_of(platform)
+    try:
+        owner = await running_database(platform, home)
+    except EmbeddedError:
+        async with started_database(platform, home, console.log) as (started, _):
+            ran = await migrate(started, secret_of(platform, home), PACKAGES)
+    else:
+        ran = await migrate(owner, secret_of(platform, home), PACKAGES)
+    console.print("\n".join(ran) if ran else "Nothing to migrate.")

@@ -176,12 +176,21 @@ class Transaction(Reading):
 class Database:
     """One role's pool of connections to one database."""
 
-    def __init__(self, address: Address, *, most: int = 6, probe: Probe | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        most: int = 6,
+        probe: Probe | None = None,
+        replicated: bool = False,
+    ) -> None:
         self.address = address
         self._probe = probe
+        self._replicated = replicated
         self.clock = Clock()
         self.position = 0
-        """The newest WAL position that a commit of this process may have (for `Consistency-Token`)."""
+        """The newest WAL position that a commit of this process may have (`Consistency-Token`);
+        0 where nothing is replicated, so that every read is fresh."""
         self._most = most
         self._pool: asyncpg.Pool[Row] | None = None
         self._listener: Any = None
@@ -262,9 +271,26 @@ class Database:
                 raise
             finally:
                 _inside.reset(flag)
-            self.position = await connection.fetchval(
-                "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
-            )
+            if self._replicated:
+                self.position = await connection.fetchval(
+                    "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+                )
+        tx.committed()
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncGenerator[Transaction]:
+        """A transaction of one statement, which commits itself: no BEGIN, no COMMIT.
+
+        What is to happen after the commit happens on leaving. More than one statement in it would
+        be more than one transaction, so a second one is refused.
+        """
+        async with self._acquired() as connection:
+            tx = Transaction(_Single(connection), self, None)
+            yield tx
+            if self._replicated:
+                self.position = await connection.fetchval(
+                    "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+                )
         tx.committed()
 
     @asynccontextmanager
@@ -328,6 +354,19 @@ class Database:
 
     def _notified(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
         self._channels[channel](str(payload))
+
+
+class _Single:
+    """A connection for one statement."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        if self._connection is None:
+            raise RuntimeError("a second statement where one was promised")
+        connection, self._connection = self._connection, None
+        return getattr(connection, name)
 
 
 async def _nothing(_connection: Any) -> None:

@@ -11,9 +11,7 @@ from tradewind.notifications.model.settings import NotificationsSettings
 from tradewind.notifications.store.entries import Ask
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.database import Database
-from tradewind.platform.lifecycle import Health
 from tradewind.platform.outbox import Outbox
-from tradewind.platform.sessions import Authenticator
 
 
 class Bell:
@@ -43,8 +41,6 @@ class NotificationsContext:
     streams: Streams
     reads: Coalescer[Ask, list[Entry]]
     """What streams read from the database, many in one statement."""
-    authenticator: Authenticator
-    health: Health
     chance: Callable[[], float]
     """A random number in [0, 1), to spread tries apart."""
     mail_bell: Bell

@@ -53,6 +53,8 @@ class Delivery:
     def __init__(self, context: NotificationsContext) -> None:
         self._context = context
         self._sender = parse_sender(context.settings.mail_from)
+        self.is_ending = False
+        """The mails under way are the last."""
         self._failures = 0
         """Of the server, in a row."""
         self._quiet_until = 0.0
@@ -65,7 +67,7 @@ class Delivery:
         if carrier is None:
             return await self._keep()
         await self._note_sent()
-        if self._context.health.draining or self._now() < self._quiet_until:
+        if self.is_ending or self._now() < self._quiet_until:
             return False
         settings = self._context.settings
         most = 1 if self._failures else _CLAIMED_EACH * settings.smtp_connections
@@ -119,7 +121,7 @@ class Delivery:
 
     def _may_go_on(self, last_start: float) -> bool:
         now = self._now()
-        return now < last_start and now >= self._quiet_until and not self._context.health.draining
+        return now < last_start and now >= self._quiet_until and not self.is_ending
 
     async def _send(self, connection: Connection, claimed: Claimed) -> Outcome:
         fault = address_fault(claimed.recipient)

@@ -86,24 +86,21 @@ def _event(entry: Entry) -> bytes:
 
 async def check_streams(context: NotificationsContext) -> bool:
     """Ends the streams whose session is over, and all of them where the process drains."""
-    if context.health.draining:
-        context.streams.end_all()
-        return False
     open_now = list(context.streams)
     for start in range(0, len(open_now), _CHECKED_AT_ONCE):
         some = open_now[start : start + _CHECKED_AT_ONCE]
-        await asyncio.gather(*(_check(context, stream) for stream in some))
+        await asyncio.gather(*(_check(stream) for stream in some))
     return False
 
 
-async def _check(context: NotificationsContext, stream: Stream) -> None:
+async def _check(stream: Stream) -> None:
     try:
         async with asyncio.timeout(_CHECK_MOST_SECONDS):
-            principal = await context.authenticator.authenticate(stream.token)
+            lives = await stream.may_go_on()
     except Exception as error:  # noqa: BLE001  whoever cannot be checked does not listen on
         _log.info("event stream could not be checked", error=repr(error))
-        principal = None
-    if principal is None or principal.user_id != stream.user_id:
+        lives = False
+    if not lives:
         stream.end()
 
 

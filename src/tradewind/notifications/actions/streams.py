@@ -5,7 +5,7 @@ position in the database. So a slow client costs nothing but its place in here.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -15,11 +15,12 @@ from tradewind.notifications.contract import StreamsFull, TooManyStreams
 class Stream:
     """One client that listens. `woken` is set where there may be something new, or it is over."""
 
-    __slots__ = ("is_over", "token", "user_id", "woken")
+    __slots__ = ("is_over", "may_go_on", "user_id", "woken")
 
-    def __init__(self, user_id: UUID, token: str) -> None:
+    def __init__(self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]) -> None:
         self.user_id = user_id
-        self.token = token
+        self.may_go_on = may_go_on
+        """Whether its session still lives and this process stays."""
         self.woken = asyncio.Event()
         self.is_over = False
 
@@ -49,7 +50,9 @@ class Streams:
         return iter([one for many in self._by_user.values() for one in many])
 
     @contextmanager
-    def opened(self, user_id: UUID, token: str) -> Iterator[Stream]:
+    def opened(
+        self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]
+    ) -> Iterator[Stream]:
         """A stream for as long as the block lasts. Raises TooManyStreams or StreamsFull."""
         if self._count >= self._most:
             raise StreamsFull(
@@ -62,7 +65,7 @@ class Streams:
                 f"You have {len(of_user)} event streams open; close one first.",
                 retry_after_seconds=30,
             )
-        stream = Stream(user_id, token)
+        stream = Stream(user_id, may_go_on)
         of_user.add(stream)
         self._count += 1
         try:

@@ -24,10 +24,11 @@ from tradewind.orders.model.payment import Charge, Charged, ProviderDown, Provid
 from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as store
 from tradewind.platform.coalesce import Coalescer
-from tradewind.platform.database import Reading, Transaction
-from tradewind.platform.errors import Conflict, StoreError, Unavailable
+from tradewind.platform.database import Transaction
+from tradewind.platform.errors import StoreError, Unavailable
 from tradewind.platform.idempotency import (
     Key,
+    KeyInProgress,
     Stored,
     delete_open,
     find_stored,
@@ -82,7 +83,7 @@ class Checkouts:
     """The purchases of one process."""
 
     def __init__(self, context: OrdersContext) -> None:
-        self._context = context
+        self.context = context
         self._placing = Placing(context)
         self._looks: Coalescer[Key, Stored | None] = Coalescer("idempotency keys", self._look_many)
         self._openings: Coalescer[_Opening, None] = Coalescer("checkouts opened", self._open_many)
@@ -102,7 +103,7 @@ class Checkouts:
         try:
             return await self._buy(purchase, request_id)
         except (OutOfStock, TotalChanged, CartCheckedOut) as refusal:
-            answer = Answer(*self._context.render(refusal, request_id))
+            answer = Answer(*self.context.render(refusal, request_id))
             await self._refusals.submit((purchase.key, answer.status, answer.body))
             return answer
 
@@ -114,13 +115,13 @@ class Checkouts:
 
     async def _buy(self, purchase: Purchase, request_id: str) -> Answer:
         await self.check_key(purchase.key)
-        provider = self._context.providers[purchase.provider]
+        provider = self.context.providers[purchase.provider]
         reserved = await self._reserve(purchase)
         draft = await self._decide(purchase, reserved)
         checkout = store.OpenCheckout(new_id(), purchase.key, draft)
         await self._openings.submit(_Opening(checkout, purchase.cart_version))
         try:
-            charged = await charge(self._context, checkout)
+            charged = await charge(self.context, checkout)
         except ProviderDown as error:
             await self.give_up(checkout)
             raise Unavailable(
@@ -132,7 +133,7 @@ class Checkouts:
         wish = Reserve(
             reservation_of(purchase.key, purchase.cart_version), purchase.lines, purchase.currency
         )
-        [outcome] = await self._context.products.reserve([wish])
+        [outcome] = await self.context.products.reserve([wish])
         if isinstance(outcome, Reserved):
             return outcome
         if isinstance(outcome, ReservationGone):
@@ -152,7 +153,7 @@ class Checkouts:
                     extra={"total": total},
                 )
         except StoreError:
-            await self._context.products.release([reserved.reservation_id])
+            await self.context.products.release([reserved.reservation_id])
             raise
         return Draft(
             order_id=new_id(),
@@ -171,55 +172,62 @@ class Checkouts:
         )
 
     async def _look_many(self, keys: list[Key]) -> Sequence[Stored | None]:
-        async with self._context.database.reading() as reading:
+        async with self.context.database.reading() as reading:
             return await find_stored(reading, keys)
 
-    async def _open_many(self, openings: list[_Opening]) -> Sequence[None | StoreError]:
-        """One transaction: keys, carts, attempts. Whoever cannot have key and cart is left out."""
-        async with self._context.database.transaction() as tx:
-            wanted = {(one.checkout.key.principal, one.checkout.key.key): one for one in openings}
-            ours = await insert_open(tx, [one.checkout.key for one in wanted.values()])
-            opened = [one for name, one in wanted.items() if name in ours]
-            carts = [
-                (one.checkout.draft.cart_id, one.cart_version, one.checkout.draft.order_id)
-                for one in opened
-                if one.checkout.draft.cart_id is not None
-            ]
-            if carts:
-                taken = await cart_store.update_checking_out(tx, carts)
-                lost = [one for one in opened if one.checkout.draft.cart_id not in {*taken, None}]
-                await delete_open(tx, [one.checkout.key for one in lost])
-                opened = [one for one in opened if one not in lost]
-            if opened:
-                await store.insert_checkouts(
-                    tx,
-                    [one.checkout for one in opened],
-                    self._context.settings.lease_seconds,
-                )
-            others = [one for one in openings if one not in opened]
-            refusals = await self._refusals_of(tx, others, ours)
-        for one in others:
-            if isinstance(refusals[one.checkout.id], CartCheckedOut):
-                await self._context.products.release([one.checkout.draft.reservation_id])
+    async def _open_many(self, openings: list[_Opening]) -> Sequence[Exception | None]:
+        """Saves each attempt with its key and takes its cart; who cannot have both is refused."""
+        lease = self.context.settings.lease_seconds
+        wanted = {(one.checkout.key.principal, one.checkout.key.key): one for one in openings}
+        checkouts = [one.checkout for one in wanted.values()]
+        if all(one.draft.cart_id is None for one in checkouts):
+            async with self.context.database.statement() as tx:
+                opened = await store.insert_checkouts(tx, checkouts, lease)
+            lost = set[UUID]()
+        else:
+            async with self.context.database.transaction() as tx:
+                opened = await store.insert_checkouts(tx, checkouts, lease)
+                lost = await self._take_carts(tx, [one for one in wanted.values() if one.checkout.id in opened])
+        refused = [one for one in openings if one.checkout.id not in opened or one.checkout.id in lost]
+        if not refused:
+            return [None] * len(openings)
+        refusals = await self._refusals_of(refused, lost)
+        gone = [one.checkout.draft.reservation_id for one in refused if one.checkout.id in lost]
+        if gone:
+            await self.context.products.release(gone)
         return [refusals.get(one.checkout.id) for one in openings]
 
+    async def _take_carts(self, tx: Transaction, openings: Sequence[_Opening]) -> set[UUID]:
+        """Takes the carts of saved attempts; ends those whose cart is not to be had."""
+        carts = [
+            (one.checkout.draft.cart_id, one.cart_version, one.checkout.draft.order_id)
+            for one in openings
+            if one.checkout.draft.cart_id is not None
+        ]
+        taken = await cart_store.update_checking_out(tx, carts)
+        lost = [one.checkout for one in openings if one.checkout.draft.cart_id not in {*taken, None}]
+        if lost:
+            await store.delete_placed(tx, [one.id for one in lost])
+            await delete_open(tx, [one.key for one in lost])
+        return {one.id for one in lost}
+
     async def _refusals_of(
-        self, tx: Reading, others: Sequence[_Opening], ours: set[tuple[str, str]]
-    ) -> dict[UUID, Any]:
-        if not others:
-            return {}
-        stored = await find_stored(tx, [one.checkout.key for one in others])
-        refusals: dict[UUID, Any] = {}
-        for one, known in zip(others, stored, strict=True):
-            key = one.checkout.key
-            if known is not None:
-                refusals[one.checkout.id] = judge(known, key)
-            elif (key.principal, key.key) in ours:
+        self, refused: Sequence[_Opening], lost: set[UUID]
+    ) -> dict[UUID, Exception]:
+        async with self.context.database.reading() as reading:
+            stored = await find_stored(reading, [one.checkout.key for one in refused])
+        refusals: dict[UUID, Exception] = {}
+        for one, known in zip(refused, stored, strict=True):
+            if one.checkout.id in lost:
                 refusals[one.checkout.id] = CartCheckedOut(
                     "the cart was checked out, or changed, while this request was on its way"
                 )
+            elif known is not None:
+                refusals[one.checkout.id] = judge(known, one.checkout.key)
             else:
-                refusals[one.checkout.id] = Conflict("the key is being given up just now")
+                refusals[one.checkout.id] = KeyInProgress(
+                    "the key is being given up just now", retry_after_seconds=1
+                )
         return refusals
 
     async def _finish_many(self, finishes: list[Finish]) -> Sequence[Answer | StoreError]:
@@ -227,7 +235,7 @@ class Checkouts:
         return [Answer(*one) if isinstance(one, tuple) else one for one in answers]
 
     async def _refuse_many(self, refusals: list[tuple[Key, int, bytes]]) -> Sequence[None]:
-        async with self._context.database.transaction() as tx:
+        async with self.context.database.transaction() as tx:
             ours = await insert_open(tx, [key for key, _, _ in refusals])
             await update_answers(
                 tx, [one for one in refusals if (one[0].principal, one[0].key) in ours]
@@ -236,9 +244,9 @@ class Checkouts:
 
     async def give_up(self, checkout: store.OpenCheckout) -> None:
         """Nothing was taken: frees key, cart and stock, so that the same key may be sent again."""
-        async with self._context.database.transaction() as tx:
+        async with self.context.database.transaction() as tx:
             await free_checkout(tx, checkout)
-        await self._context.products.release([checkout.draft.reservation_id])
+        await self.context.products.release([checkout.draft.reservation_id])
 
 
 async def free_checkout(tx: Transaction, checkout: store.OpenCheckout) -> None:

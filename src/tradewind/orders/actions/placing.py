@@ -77,13 +77,9 @@ class Placing:
         drafts = [one.checkout.draft for one in finishes]
         payments = [_payment(one, now) for one in finishes]
         orders = [_order(draft, pay, now) for draft, pay in zip(drafts, payments, strict=True)]
-        await store.insert_orders(tx, orders)
-        await store.insert_lines(tx, drafts)
-        await store.insert_payments(tx, payments, _ASK_AFTER_SECONDS)
-        captured = [
-            (one.order_id, one.provider, one.captured_minor, one.currency) for one in payments
-        ]
-        await store.insert_transfers(tx, "capture", captured)
+        lines = [draft.lines for draft in drafts]
+        placed = list(zip(orders, payments, lines, strict=True))
+        await store.insert_orders(tx, placed, _ASK_AFTER_SECONDS)
         carts = [(one.cart_id, one.order_id) for one in drafts if one.cart_id is not None]
         if carts:
             await cart_store.update_states(tx, carts, "checked_out")

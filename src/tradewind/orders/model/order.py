@@ -34,7 +34,8 @@ def new_number() -> str:
 
     With 10^8 orders one in 10^7 new ones meets an old one: UNIQUE refuses it and another is drawn.
     """
-    drawn = "".join(secrets.choice(_ALPHABET) for _ in range(10))
+    bits = secrets.randbits(50)
+    drawn = "".join([_ALPHABET[bits >> shift & 31] for shift in range(0, 50, 5)])
     return f"{drawn[:5]}-{drawn[5:]}"
 
 

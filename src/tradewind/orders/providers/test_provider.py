@@ -92,7 +92,7 @@ class TestProvider:
 
     async def _charge_many(self, wishes: list[Charge]) -> Sequence[Charged | StoreError]:
         verdicts = [_VERDICTS[wish.token] for wish in wishes]
-        async with self._database.transaction() as tx:
+        async with self._database.statement() as tx:
             await insert_charges(tx, wishes, verdicts)
         return [
             Charged(verdict, f"test_{wish.attempt_id.hex[:16]}", _DECLINED.get(wish.token, ""))
@@ -102,7 +102,7 @@ class TestProvider:
     async def find(self, attempt_id: UUID) -> Charged | None:
         """What became of an attempt; a pending one is decided after `settle_seconds`."""
         assert_no_transaction("a call to the payment provider")
-        async with self._database.transaction() as tx:
+        async with self._database.statement() as tx:
             row = await tx.fetch_row(
                 """
                 UPDATE test_provider_charges SET
@@ -125,7 +125,7 @@ class TestProvider:
     async def capture(self, attempt_id: UUID, amount_minor: int) -> None:
         """Takes what was authorized."""
         assert_no_transaction("a call to the payment provider")
-        async with self._database.transaction() as tx:
+        async with self._database.statement() as tx:
             await tx.execute(
                 """
                 UPDATE test_provider_charges SET verdict = 'captured', captured_minor = $2
@@ -138,7 +138,7 @@ class TestProvider:
     async def refund(self, refund_id: UUID, attempt_id: UUID, amount_minor: int) -> None:
         """Gives money back, once per refund id."""
         assert_no_transaction("a call to the payment provider")
-        async with self._database.transaction() as tx:
+        async with self._database.statement() as tx:
             await tx.execute(
                 """
                 INSERT INTO test_provider_refunds (refund_id, attempt_id, amount_minor)

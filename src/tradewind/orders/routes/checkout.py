@@ -15,6 +15,7 @@ from tradewind.orders.actions.views import OrderView
 from tradewind.orders.routes.bodies import CartCheckoutBody, CheckoutBody
 from tradewind.platform.errors import FieldError, Invalid
 from tradewind.platform.sessions import Principal
+from tradewind.platform.sessions import principal as identify
 from tradewind.platform.web.context import current_request_id
 from tradewind.platform.web.keys import key_of
 from tradewind.products.contract import Wanted
@@ -26,11 +27,11 @@ TAGS = ["Orders"]
 async def check_out(
     request: Request[Any, Any, Any],
     data: JSONBody[CheckoutBody],
-    orders: NamedDependency[OrdersContext],
     checkouts: NamedDependency[Checkouts],
-    principal: NamedDependency[Principal | None],
 ) -> Response[OrderView]:
     """Buy these lines in one request: 201 placed, 202 the provider has not decided yet."""
+    # One dependency: for more, the framework starts a task for each, on every purchase.
+    orders, principal = checkouts.context, await identify(request)
     merged = merge_lines([(line.sku, line.quantity) for line in data.lines], orders)
     lines = tuple(Wanted(sku, quantity) for sku, quantity in merged)
     purchase = await _purchase(request, orders, data, principal, lines)
@@ -46,11 +47,10 @@ async def check_out_cart(
     request: Request[Any, Any, Any],
     cart_id: FromPath[UUID],
     data: JSONBody[CartCheckoutBody],
-    orders: NamedDependency[OrdersContext],
     checkouts: NamedDependency[Checkouts],
-    principal: NamedDependency[Principal | None],
 ) -> Response[OrderView]:
     """Buy what is in the cart."""
+    orders, principal = checkouts.context, await identify(request)
     purchase = await _purchase(request, orders, data, principal, ())
     await checkouts.check_key(purchase.key)
     user_id = principal.user_id if principal else None

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from tradewind.orders.contract import SoldLine
 from tradewind.orders.model.order import Draft, Order, Payment
 from tradewind.platform.database import Reading, Row, Transaction
 from tradewind.platform.idempotency import Key
@@ -23,28 +24,43 @@ class OpenCheckout(msgspec.Struct, frozen=True):
 
 async def insert_checkouts(
     tx: Transaction, checkouts: Sequence[OpenCheckout], lease_seconds: float
-) -> None:
-    """Saves attempts before anybody is asked for money."""
-    await tx.execute(
+) -> set[UUID]:
+    """Saves attempts, before anybody is asked for money, together with their idempotency keys.
+
+    Answers which were saved: those whose key nobody has. Each key may come once.
+    """
+    rows = await tx.fetch(
         """
+        WITH given AS (
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[],
+                $6::text[], $7::bigint[], $8::text[], $9::bytea[])
+                AS one (id, order_id, principal, key, fingerprint, provider, amount, currency,
+                    draft)
+        ), opened AS (
+            INSERT INTO idempotency_keys (principal, key, fingerprint)
+            SELECT principal, key, fingerprint FROM given ORDER BY principal, key
+            ON CONFLICT DO NOTHING
+            RETURNING principal, key
+        )
         INSERT INTO checkouts (id, order_id, principal, key, provider, amount_minor, currency,
             draft, due_at)
         SELECT id, order_id, principal, key, provider, amount, currency, draft,
-            now() + make_interval(secs => $9)
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[],
-            $7::text[], $8::bytea[])
-            AS given (id, order_id, principal, key, provider, amount, currency, draft)
+            now() + make_interval(secs => $10)
+        FROM given JOIN opened USING (principal, key)
+        RETURNING id
         """,
         [one.id for one in checkouts],
         [one.draft.order_id for one in checkouts],
         [one.key.principal for one in checkouts],
         [one.key.key for one in checkouts],
+        [one.key.fingerprint for one in checkouts],
         [one.draft.provider for one in checkouts],
         [one.draft.total_minor for one in checkouts],
         [one.draft.currency for one in checkouts],
         [msgspec.json.encode(one.draft) for one in checkouts],
         lease_seconds,
     )
+    return {row[0] for row in rows}
 
 
 async def delete_placed(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:
@@ -106,20 +122,53 @@ def _open(row: Row) -> OpenCheckout:
     return OpenCheckout(row["id"], key, _draft.decode(row["draft"]))
 
 
-async def insert_orders(tx: Transaction, orders: Sequence[Order]) -> None:
-    """New orders, all at once."""
+async def insert_orders(
+    tx: Transaction,
+    placed: Sequence[tuple[Order, Payment, Sequence[SoldLine]]],
+    due_seconds: float,
+) -> None:
+    """New orders with their lines, payments and what was captured, all in one statement.
+
+    Payments that are not decided are due for a question in `due_seconds`. The statement is long
+    because it is four: apart they would be four round trips for each batch of purchases.
+    """
     encode = msgspec.json.encode
+    orders = [order for order, _, _ in placed]
+    payments = [payment for _, payment, _ in placed]
+    lines = [(order.id, i, line) for order, _, sold in placed for i, line in enumerate(sold)]
     await tx.execute(
         """
-        INSERT INTO orders (id, number, user_id, email, status, payment_status, currency,
-            subtotal_minor, total_minor, shipping_address, billing_address, reservation_id, history,
-            created_at, updated_at)
-        SELECT id, number, user_id, email, 'placed', payment_status, currency, subtotal, subtotal,
-            shipping, billing, reservation_id, history, created_at, created_at
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-            $7::bigint[], $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[], $12::timestamptz[])
-            AS given (id, number, user_id, email, payment_status, currency, subtotal, shipping,
-                billing, reservation_id, history, created_at)
+        WITH orders_made AS (
+            INSERT INTO orders (id, number, user_id, email, status, payment_status, currency,
+                subtotal_minor, total_minor, shipping_address, billing_address, reservation_id,
+                history, created_at, updated_at)
+            SELECT id, number, user_id, email, 'placed', payment_status, currency, subtotal,
+                subtotal, shipping, billing, reservation_id, history, created_at, created_at
+            FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+                $7::bigint[], $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[],
+                $12::timestamptz[])
+                AS given (id, number, user_id, email, payment_status, currency, subtotal, shipping,
+                    billing, reservation_id, history, created_at)
+        ), lines_made AS (
+            INSERT INTO order_lines
+                (order_id, position, sku, title, quantity, unit_price_minor, total_minor)
+            SELECT * FROM unnest($13::uuid[], $14::int[], $15::text[], $16::text[], $17::int[],
+                $18::bigint[], $19::bigint[])
+        ), transfers_made AS (
+            INSERT INTO transfers (id, order_id, kind, debit, credit, amount_minor, currency)
+            SELECT id, order_id, 'capture', 'provider:' || provider, 'sales', captured, currency
+            FROM unnest($20::uuid[], $1::uuid[], $22::text[], $25::bigint[], $6::text[])
+                AS given (id, order_id, provider, captured, currency)
+            WHERE captured > 0
+        )
+        INSERT INTO payments (id, order_id, provider, state, currency, amount_minor,
+            authorized_minor, captured_minor, reference, due_at)
+        SELECT id, order_id, provider, state, currency, amount, authorized, captured, reference,
+            CASE WHEN state IN ('pending', 'unclear') THEN now() + make_interval(secs => $27) END
+        FROM unnest($21::uuid[], $1::uuid[], $22::text[], $23::text[], $6::text[], $7::bigint[],
+            $24::bigint[], $25::bigint[], $26::text[])
+            AS given (id, order_id, provider, state, currency, amount, authorized, captured,
+                reference)
         """,
         [one.id for one in orders],
         [one.number for one in orders],
@@ -133,19 +182,6 @@ async def insert_orders(tx: Transaction, orders: Sequence[Order]) -> None:
         [one.reservation_id for one in orders],
         [encode(one.history).decode() for one in orders],
         [one.created_at for one in orders],
-    )
-
-
-async def insert_lines(tx: Transaction, drafts: Sequence[Draft]) -> None:
-    """The lines of new orders."""
-    lines = [(draft.order_id, i, line) for draft in drafts for i, line in enumerate(draft.lines)]
-    await tx.execute(
-        """
-        INSERT INTO order_lines
-            (order_id, position, sku, title, quantity, unit_price_minor, total_minor)
-        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[],
-            $6::bigint[], $7::bigint[])
-        """,
         [order_id for order_id, _, _ in lines],
         [position for _, position, _ in lines],
         [line.sku for _, _, line in lines],
@@ -153,30 +189,10 @@ async def insert_lines(tx: Transaction, drafts: Sequence[Draft]) -> None:
         [line.quantity for _, _, line in lines],
         [line.unit_price_minor for _, _, line in lines],
         [line.total_minor for _, _, line in lines],
-    )
-
-
-async def insert_payments(
-    tx: Transaction, payments: Sequence[Payment], due_seconds: float
-) -> None:
-    """The payments of new orders; undecided ones are due for a question in so many seconds."""
-    await tx.execute(
-        """
-        INSERT INTO payments (id, order_id, provider, state, currency, amount_minor,
-            authorized_minor, captured_minor, reference, due_at)
-        SELECT id, order_id, provider, state, currency, amount, authorized, captured, reference,
-            CASE WHEN state IN ('pending', 'unclear') THEN now() + make_interval(secs => $10) END
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[],
-            $7::bigint[], $8::bigint[], $9::text[])
-            AS given (id, order_id, provider, state, currency, amount, authorized, captured,
-                reference)
-        """,
+        [new_id() for _ in placed],
         [one.id for one in payments],
-        [one.order_id for one in payments],
         [one.provider for one in payments],
         [one.state for one in payments],
-        [one.currency for one in payments],
-        [one.amount_minor for one in payments],
         [one.authorized_minor for one in payments],
         [one.captured_minor for one in payments],
         [one.reference for one in payments],

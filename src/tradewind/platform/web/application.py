@@ -23,6 +23,7 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from tradewind.platform.sessions import SESSIONS_STATE_KEY, Sessions, principal
@@ -78,8 +79,22 @@ def build_application(
         request_max_body_size=None,  # the front layer bounds bodies, route by route
         debug=False,
     )
+    _complete_options(app)
     app.state.update({**(state or {}), SESSIONS_STATE_KEY: sessions})
     return app
+
+
+def _complete_options(app: Litestar) -> None:
+    """Make OPTIONS name every method of its path.
+
+    Litestar's handler for it names those of the first handler that was registered for the path:
+    it holds on to a route that was replaced when the next handler came. Here it gets the last.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute) and "OPTIONS" in route.route_handler_map:
+            answering: Any = route.route_handler_map["OPTIONS"][0].fn
+            if answering.__name__ == "options_handler":
+                answering.__closure__[0].cell_contents = route
 
 
 def _documentation(*, https: bool) -> list[ControllerRouterHandler]:

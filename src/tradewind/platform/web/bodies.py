@@ -5,9 +5,9 @@ Malformed JSON is 400 and so are duplicate keys, NUL, lone surrogates and bottom
 is well-formed but wrong is 422, with the field's path. A check across fields goes into the
 struct's `__post_init__` and raises `FieldFault`.
 
-Measured with a 334 byte purchase: typed decode 1.1 microseconds, all strictness 2.0 more
-(`json.loads` with `object_pairs_hook` takes 5.4 more); a body with a backslash takes the exact,
-slower way.
+Measured with a 334 byte purchase: typed decode 1.1 microseconds, all strictness 3.1 more
+(`json.loads` with `object_pairs_hook` alone takes 5.4); a body with a backslash takes the exact
+way, 9.5 more. 900 KB of lines take 38 ms.
 """
 
 import json

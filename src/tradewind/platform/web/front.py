@@ -79,7 +79,7 @@ class Front:
             self._idle.clear()
             await self._idle.wait()
 
-    async def __call__(  # noqa: C901  one straight line, on the path of every request
+    async def __call__(  # noqa: C901, PLR0912  one straight line, on the path of every request
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one request."""

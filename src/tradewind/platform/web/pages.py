@@ -44,11 +44,11 @@ def write_cursor(keyset: Any) -> str:
 
 
 def read_cursor(cursor: str | None, keyset: type[T]) -> T | None:
-    """The keyset in a cursor, or None for the first page.
+    """The keyset in a cursor, or None for the first page (no cursor, or an empty one).
 
     Raises `Invalid` naming the field `cursor` where it is not one that we could have written.
     """
-    if cursor is None:
+    if not cursor:
         return None
     try:
         if len(cursor) > MAX_CURSOR_LENGTH:

@@ -3,7 +3,7 @@
 The tree of categories is locked before products, products before stock, and words come last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -12,13 +12,12 @@ from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.errors import FieldError
 from tradewind.platform.idempotency import Once
 from tradewind.platform.ids import new_id
-from tradewind.platform.web.answers import require_version
 from tradewind.products.actions.context import ProductsContext
 from tradewind.products.actions.inventory import add_movements
 from tradewind.products.model.catalogue import (
     Product,
     ProductDraft,
-    VariantDraft,
+    Variant,
     edited,
     new_product,
     refused_categories,
@@ -26,7 +25,7 @@ from tradewind.products.model.catalogue import (
 from tradewind.products.model.refusals import ProductNotFound, SkuTaken, SlugTaken, all_invalid
 from tradewind.products.model.stock import Level, Movement
 from tradewind.products.model.texts import as_uuid, is_slug, suffix
-from tradewind.products.model.views import ProductView
+from tradewind.products.model.views import ProductView, check_match
 from tradewind.products.store import catalogue, categories, stock
 
 
@@ -58,7 +57,7 @@ async def create_product(context: ProductsContext, draft: ProductDraft, once: On
         product = await _insert(tx, product, chosen=bool(draft.slug))
         await insert_variants(tx, product.id, product.variants)
         await categories.insert_placements(tx, [(product.id, one) for one in product.categories])
-        await _count_stock(tx, _on_hand(product, draft), received=True)
+        await count_stock(tx, _on_hand(product, draft))
         await catalogue.insert_words(tx, [product])
         await context.tell_products_changed(tx, [product.id])
         return once.answer((await _get_view(tx, product.id))[0])
@@ -106,7 +105,7 @@ async def edit_product(
         else:
             await categories.delete_placements(tx, [product_id])
             await categories.insert_placements(tx, [(product_id, one) for one in after.categories])
-        await _count_stock(tx, _on_hand(after, draft), known=known)
+        await count_stock(tx, _on_hand(after, draft), known)
         await catalogue.insert_words(tx, [after])
         await context.tell_products_changed(tx, [product_id])
         return await _get_view(tx, product_id)
@@ -128,7 +127,7 @@ async def _lock(tx: Transaction, product_id: UUID, if_match: str | None) -> Prod
     locked = await catalogue.lock_products(tx, [product_id])
     if product_id not in locked:
         raise ProductNotFound("There is no such product.")
-    require_version(if_match, locked[product_id].version)
+    check_match(if_match, locked[product_id].version)
     return locked[product_id]
 
 
@@ -137,3 +136,56 @@ async def _get_view(tx: Transaction, product_id: UUID) -> tuple[ProductView, int
     if found is None:
         raise RuntimeError("a product vanished under its lock")
     return found
+
+
+async def _with_categories(tx: Transaction, product: Product, draft: ProductDraft) -> Product:
+    """The product in the categories that the draft names; raises Invalid naming unknown ones."""
+    names = draft.categories or ()
+    faults = refused_categories(draft)
+    if faults:
+        raise all_invalid(faults)
+    if not names:
+        return msgspec.structs.replace(product, categories=())
+    await categories.lock_tree_shared(tx)
+    found = await categories.list_found(tx, names)
+    faults = [
+        FieldError(f"categories[{place}]", "No such category.")
+        for place, name in enumerate(names)
+        if name not in found
+    ]
+    if faults:
+        raise all_invalid(faults)
+    return msgspec.structs.replace(product, categories=tuple(sorted(set(found.values()))))
+
+
+def _on_hand(product: Product, draft: ProductDraft) -> dict[str, int]:
+    """What the draft says is on hand, by SKU."""
+    if draft.variants:
+        return {
+            one.sku: one.on_hand
+            for one in draft.variants
+            if one.sku is not msgspec.UNSET and one.on_hand is not msgspec.UNSET
+        }
+    if draft.only.on_hand is msgspec.UNSET:
+        return {}
+    return {product.variants[0].sku: draft.only.on_hand}
+
+
+async def count_stock(
+    tx: Transaction, on_hand: Mapping[str, int], known: Collection[str] = ()
+) -> None:
+    """Makes what is on hand as it was counted; of SKUs that were not known it is received.
+
+    Raises InsufficientStock where more is reserved.
+    """
+    if not on_hand:
+        return
+    levels = await stock.lock_levels(tx, on_hand)
+    movements = [
+        Movement(sku, delta, "counted" if sku in known else "received")
+        for sku, quantity in sorted(on_hand.items())
+        if (delta := quantity - levels[sku].on_hand)
+    ]
+    for outcome in await add_movements(tx, movements):
+        if not isinstance(outcome, Level):
+            raise outcome

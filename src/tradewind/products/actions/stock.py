@@ -179,8 +179,7 @@ async def _free(tx: Transaction, holding: Sequence[Reservation], state: Reservat
         for sku, quantity in one.lines.items():
             freed[sku] = freed.get(sku, 0) - quantity
     await stock.lock_levels(tx, freed)
-    await stock.update_levels(tx, reserved=freed)
-    await stock.update_reservation_states(tx, {one.id: state for one in holding})
+    await stock.update_levels(tx, reserved=freed, states={one.id: state for one in holding})
 
 
 async def expire_reservations(context: ProductsContext) -> bool:
@@ -225,9 +224,7 @@ async def settle_reservations(
             states[one.reservation_id] = after
         else:
             unknown.append(Reservation(one.reservation_id, after, dict(one.lines)))
-    await stock.update_levels(tx, reserved=reserved, movements=movements)
-    if states:
-        await stock.update_reservation_states(tx, states)
+    await stock.update_levels(tx, reserved=reserved, movements=movements, states=states)
     if unknown:
         await stock.insert_settled(tx, unknown)
     if lost:
@@ -268,9 +265,7 @@ async def return_cancelled(
             states[reservation_id] = "cancelled"
     if movements:
         await stock.lock_levels(tx, {movement.sku for movement in movements})
-    await stock.update_levels(tx, movements=movements)
-    if states:
-        await stock.update_reservation_states(tx, states)
+    await stock.update_levels(tx, movements=movements, states=states)
     if unknown:
         await stock.insert_settled(tx, unknown)
 

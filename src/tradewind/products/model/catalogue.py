@@ -131,8 +131,8 @@ def new_product(draft: ProductDraft, id_: UUID) -> Product:
     if draft.title is UNSET:
         faults.append(FieldError("title", "This field is required."))
     listed = draft.variants is not UNSET and bool(draft.variants)
-    if listed and draft.only.sku is not UNSET:
-        faults.append(FieldError("sku", "With a list of variants, each has its own."))
+    if listed:
+        _refuse_only(draft.only, "With a list of variants, each has its own.", faults)
     drafts: Sequence[VariantDraft] = (draft.variants or ()) if listed else (draft.only,)
     title = _title(draft, faults) or ""
     variants = tuple(
@@ -189,6 +189,7 @@ def _edited_variants(
     known = {one.sku: one for one in product.variants}
     if draft.variants is UNSET:
         return _edited_only(product, draft.only, faults)
+    _refuse_only(draft.only, "With a list of variants, each has its own.", faults)
     kept = dict(known)
     for place, one in enumerate(draft.variants):
         path = f"variants[{place}]."
@@ -215,17 +216,21 @@ def _edited_only(
     """An edit of the one variant by the product's own fields; of several it would be unclear."""
     if only == VariantDraft():
         return product.variants
+    if len(product.variants) > 1:
+        message = "This product has several variants; say in `variants` which."
+        _refuse_only(only, message, faults)
+        if only.price is not UNSET:
+            faults.append(FieldError("price", message))
+        return product.variants
     if only.sku is not UNSET and only.sku != product.variants[0].sku:
         faults.append(FieldError("sku", "A SKU never changes; add a variant instead."))
-    if len(product.variants) > 1:
-        names = {"price": only.price, "compareAtPrice": only.compare_at, "onHand": only.on_hand}
-        faults += [
-            FieldError(name, "This product has several variants; say in `variants` which.")
-            for name, value in names.items()
-            if value is not UNSET
-        ]
-        return product.variants
     return (_edited_variant(product.variants[0], only, "", faults),)
+
+
+def _refuse_only(only: VariantDraft, message: str, faults: list[FieldError]) -> None:
+    """What only a product of one variant can say of itself; its price others inherit."""
+    names = {"sku": only.sku, "compareAtPrice": only.compare_at, "onHand": only.on_hand}
+    faults += [FieldError(name, message) for name, value in names.items() if value is not UNSET]
 
 
 def _edited_variant(

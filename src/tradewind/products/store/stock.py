@@ -182,20 +182,27 @@ async def update_levels(
     *,
     reserved: Mapping[str, int] | None = None,
     movements: Sequence[Movement] = (),
+    states: Mapping[UUID, ReservationState] | None = None,
 ) -> None:
-    """Changes levels that are locked: `reserved` by SKU, and what is on hand by movements."""
+    """Changes what is locked: `reserved` by SKU, what is on hand by movements, and the `states`
+    that reservations end in.
+    """
     on_hand: dict[str, int] = {}
     for movement in movements:
         on_hand[movement.sku] = on_hand.get(movement.sku, 0) + movement.delta
-    reserved = reserved or {}
+    reserved, states = reserved or {}, states or {}
     skus = sorted({*on_hand, *reserved})
-    if not skus:
+    if not skus and not states:
         return
     await tx.execute(
         """
         WITH noted AS (
             INSERT INTO movements (id, sku, delta, reason, order_id)
             SELECT * FROM unnest($4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::uuid[])
+        ), settled AS (
+            UPDATE reservations SET state = given.state, settled_at = now(), expires_at = NULL
+            FROM unnest($9::uuid[], $10::text[]) AS given (id, state)
+            WHERE reservations.id = given.id
         )
         UPDATE stock SET on_hand = on_hand + given.h, reserved = reserved + given.r,
             updated_at = now()
@@ -210,19 +217,6 @@ async def update_levels(
         [movement.delta for movement in movements],
         [movement.reason for movement in movements],
         [movement.order_id for movement in movements],
-    )
-
-
-async def update_reservation_states(
-    tx: Transaction, states: Mapping[UUID, ReservationState]
-) -> None:
-    """Settles locked reservations."""
-    await tx.execute(
-        """
-        UPDATE reservations SET state = given.state, settled_at = now(), expires_at = NULL
-        FROM unnest($1::uuid[], $2::text[]) AS given (id, state)
-        WHERE reservations.id = given.id
-        """,
         list(states),
         list(states.values()),
     )

@@ -5,7 +5,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -28,6 +28,8 @@ from tradewind.users.model.throttling import (
 from tradewind.users.store import accounts, attempts, sessions
 
 _WAITING_MOST = 500
+_WAITING_RETRY_SECONDS = 5
+_TOO_MANY = "too many failed sign-ins; try again later"
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A password that was tried. `rehashed` is a stronger hash of it, `session` one to be opened."""
+    """A password that was tried. `rehashed` is a stronger hash of it, `session` is to be opened."""
 
     standing: Standing
     right: bool
@@ -76,7 +78,7 @@ class Attempts:
         self._delay_most_seconds = delay_most_seconds
         self._delayed = 0
         self._asking = Coalescer("sign-in lookup", self._look_up, at_once=2)
-        self._settling = Coalescer("sign-in", self._settle)
+        self._settling: Coalescer[Attempt, Decision] = Coalescer("sign-in", self._settle)
 
     async def standing(self, question: Question) -> Standing:
         """What is known of who signs in. Raises TooManyAttempts where a counter is full."""
@@ -98,7 +100,7 @@ class Attempts:
         if not seconds:
             return
         if self._delayed >= _WAITING_MOST:
-            raise TooManyAttempts("too many failed sign-ins; try again later", retry_after_seconds=5)
+            raise TooManyAttempts(_TOO_MANY, retry_after_seconds=_WAITING_RETRY_SECONDS)
         self._delayed += 1
         try:
             await asyncio.sleep(seconds)
@@ -123,9 +125,7 @@ class Attempts:
     def _refusal(self, account: Counter, client: Counter, familiar: bool) -> TooManyAttempts:  # noqa: FBT001  passed on as it is
         now = self._database.clock.now()
         seconds = retry_after_seconds(account, client, self._limits, now, familiar=familiar)
-        return TooManyAttempts(
-            "too many failed sign-ins; try again later", retry_after_seconds=seconds
-        )
+        return TooManyAttempts(_TOO_MANY, retry_after_seconds=seconds)
 
     async def _look_up(self, questions: list[Question]) -> Sequence[Standing]:
         async with self._database.reading() as reading:
@@ -136,7 +136,8 @@ class Attempts:
             )
             known: dict[str | UUID, Account] = {account.id: account for account in found}
             for account in found:
-                known.update({key: account for key in (account.email_key, account.username_key) if key})
+                keys = (account.email_key, account.username_key)
+                known.update({key: account for key in keys if key})
             who = [known.get(one.user_id or one.key) for one in questions]
             subjects = [
                 (
@@ -170,7 +171,7 @@ class Attempts:
             for one, account, (subject, client) in zip(questions, who, subjects, strict=True)
         ]
 
-    async def _settle(self, members: list[Attempt]) -> Sequence[Decision | TooManyAttempts]:
+    async def _settle(self, members: list[Attempt]) -> Sequence[Decision | Exception]:
         async with self._database.transaction() as tx:
             # Held until the commit: a password changed or an account disabled meanwhile wins, and
             # whoever changes it afterwards finds the new session and ends it.
@@ -178,14 +179,11 @@ class Attempts:
                 tx, list({one.user_id for one in members if one.user_id is not None})
             )
             verdicts = [_verdict(one, hashes) for one in members]
-            failing = {
-                subject
-                for one in verdicts
-                if not one.right
-                for subject in (one.account, one.client)
-            }
-            others = {subject for one in verdicts for subject in (one.account, one.client)} - failing
-            counters = await attempts.lock_counters(tx, list(failing), list(others))
+            counters = await attempts.lock_counters(
+                tx,
+                _subjects(one for one in verdicts if not one.right),
+                _subjects(one for one in verdicts if one.right),
+            )
             decisions, changed = decide(verdicts, counters, self._limits, tx.now)
             if changed:
                 await attempts.update_counters(tx, changed)
@@ -214,6 +212,10 @@ class Attempts:
             else decision
             for one, decision in zip(verdicts, decisions, strict=True)
         ]
+
+
+def _subjects(verdicts: Iterable[Verdict]) -> list[bytes]:
+    return list({subject for one in verdicts for subject in (one.account, one.client)})
 
 
 def _verdict(attempt: Attempt, hashes: dict[UUID, str]) -> Verdict:

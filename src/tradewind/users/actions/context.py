@@ -48,6 +48,18 @@ class UsersSettings(msgspec.Struct, frozen=True):
     out, by registering and signing in, whether an address has an account."""
 
 
+class Bell:
+    """Wakes a worker, once there is one."""
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] | None = None
+
+    def ring(self) -> None:
+        """There is something to do."""
+        if self.wake is not None:
+            self.wake()
+
+
 @dataclass(frozen=True, slots=True)
 class UsersContext:
     """One process's users service."""
@@ -63,5 +75,5 @@ class UsersContext:
     common_passwords: frozenset[str]
     pepper: bytes
     """Keys the fingerprints of bodies that hold a password; 32 bytes."""
-    wake_resets: Callable[[], None]
-    """There are password resets to be sent."""
+    reset_bell: Bell
+    """Rung when there are password resets to be sent."""

@@ -6,7 +6,8 @@ and no lock waits for a hash.
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from tradewind.orders.contract import CartAdoption
 from tradewind.platform.database import assert_no_transaction
 from tradewind.platform.ids import digest, new_id, new_token
-from tradewind.users.actions.attempts import Attempt, Question, Standing
+from tradewind.users.actions.attempts import Attempt, Question
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import InvalidCredentials, WrongPassword
 from tradewind.users.model.names import login_key
@@ -28,16 +29,19 @@ _log = structlog.get_logger(__name__)
 async def sign_in(ctx: UsersContext, name: str, password: str, client: Client) -> SignedIn:
     """Opens a session. Raises InvalidCredentials, TooManyAttempts or Unavailable."""
     token = new_token()
-    expires_at = ctx.database.clock.now() + timedelta(days=ctx.settings.session_days)
-    user_id = await _try(ctx, name, password, client, token_hash=digest(token))
-    return SignedIn(user_id=user_id, token=token, expires_at=expires_at)
+    ticket = _Ticket(
+        token_hash=digest(token),
+        expires_at=ctx.database.clock.now() + timedelta(days=ctx.settings.session_days),
+    )
+    user_id = await _try(ctx, name, password, client, ticket)
+    return SignedIn(user_id=user_id, token=token, expires_at=ticket.expires_at)
 
 
 async def check_credentials(
     ctx: UsersContext, name: str, password: str, client: Client
 ) -> UUID:
     """Whose credentials these are, as `sign_in`, but without a session."""
-    return await _try(ctx, name, password, client, token_hash=None)
+    return await _try(ctx, name, password, client, None)
 
 
 async def confirm_password(
@@ -69,20 +73,29 @@ async def adopt_cart(ctx: UsersContext, user_id: UUID, cart_token: str | None) -
         _log.warning("cart not adopted", user_id=str(user_id), error=type(error).__name__)
 
 
+class _Ticket(NamedTuple):
+    token_hash: bytes
+    expires_at: datetime
+
+
 async def _try(
-    ctx: UsersContext, name: str, password: str, client: Client, *, token_hash: bytes | None
+    ctx: UsersContext, name: str, password: str, client: Client, ticket: _Ticket | None
 ) -> UUID:
     started = time.monotonic()
     standing = await ctx.attempts.standing(Question(login_key(name), client))
     await ctx.attempts.wait(standing)
-    right, rehashed = await _verify(ctx, standing.account, password)
-    session = _session(ctx, standing, client, token_hash) if right else None
+    account = standing.account
+    right, rehashed = await _verify(ctx, account, password)
+    right = right and account is not None and _may_sign_in(ctx, account)
+    session = None
+    if right and account is not None and ticket is not None:
+        session = NewSession(new_id(), account.id, ticket.token_hash, client, ticket.expires_at)
     attempt = Attempt(standing, right=right, rehashed=rehashed, session=session)
     decision = await ctx.attempts.settle(attempt)
-    if decision is not Decision.LET_IN or standing.account is None:
+    if decision is not Decision.LET_IN or account is None:
         await asyncio.sleep(started + ctx.settings.failure_seconds - time.monotonic())
         raise InvalidCredentials("wrong user name or password")
-    return standing.account.id
+    return account.id
 
 
 async def _verify(
@@ -93,8 +106,6 @@ async def _verify(
     right = await ctx.hashing.verify(stored, password)
     if account is None or account.disabled_at is not None or not right:
         return False, None
-    if not _may_sign_in(ctx, account):
-        return False, None
     if ctx.hashing.is_weak(account.password_hash):
         return True, await ctx.hashing.hash(password)
     return True, None
@@ -103,17 +114,3 @@ async def _verify(
 def _may_sign_in(ctx: UsersContext, account: Account) -> bool:
     verified = account.email is None or account.email_verified_at is not None
     return verified or ctx.settings.unverified_sign_in
-
-
-def _session(
-    ctx: UsersContext, standing: Standing, client: Client, token_hash: bytes | None
-) -> NewSession | None:
-    if token_hash is None or standing.account is None:
-        return None
-    return NewSession(
-        id=new_id(),
-        user_id=standing.account.id,
-        token_hash=token_hash,
-        client=client,
-        expires_at=ctx.database.clock.now() + timedelta(days=ctx.settings.session_days),
-    )

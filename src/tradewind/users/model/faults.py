@@ -6,6 +6,7 @@ from typing import TypeVar
 from tradewind.platform.errors import FieldError, Invalid
 
 Read = TypeVar("Read")
+"""What a reader makes of a text."""
 
 
 class Fault(ValueError):

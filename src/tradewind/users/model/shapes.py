@@ -11,6 +11,8 @@ from tradewind.platform.sessions import Role
 # No control characters, which could end a line in a mail header. A lookahead instead of `$`, which
 # in Python also matches before a last line feed.
 CLEAN = r"^(?![\s\S]*[\u0000-\u001f\u007f-\u009f\u2028\u2029])"
+ADDRESSES_MOST = 100
+"""In one address book."""
 LineOrNone = Annotated[str, msgspec.Meta(max_length=200, pattern=CLEAN)] | None
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=CLEAN + r"\s*\S")]
 Country = Annotated[

@@ -45,7 +45,7 @@ async def lock_account(tx: Transaction, user_id: UUID) -> Account | None:
         """
         SELECT id, username, username_key, email, email_key, email_verified_at, name, role,
             password_hash, disabled_at, imported_id, version, created_at
-        FROM users WHERE id = $1 FOR UPDATE
+        FROM users WHERE id = $1 FOR NO KEY UPDATE
         """,
         user_id,
     )
@@ -129,15 +129,17 @@ async def update_told(tx: Transaction, email_key: str) -> Account | None:
     return None if row is None else Account(*row)
 
 
-async def lock_admins(tx: Transaction) -> list[UUID]:
-    """Every administrator who is not disabled, held against change, in one order."""
+async def lock_admins(tx: Transaction, other: UUID) -> list[UUID]:
+    """The administrators who are not disabled, held against change with one other, in one order."""
     rows = await tx.fetch(
         """
-        SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL
+        SELECT id, role = 'admin' AND disabled_at IS NULL AS reigns FROM users
+        WHERE role = 'admin' AND disabled_at IS NULL OR id = $1
         ORDER BY id FOR NO KEY UPDATE
-        """
+        """,
+        other,
     )
-    return [row[0] for row in rows]
+    return [row["id"] for row in rows if row["reigns"]]
 
 
 async def list_accounts(

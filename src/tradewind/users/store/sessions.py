@@ -92,7 +92,9 @@ async def delete_session(tx: Transaction, user_id: UUID, session_id: UUID) -> li
     return [row[0] for row in rows]
 
 
-async def delete_sessions(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> list[bytes]:
+async def delete_sessions(
+    tx: Transaction, user_id: UUID, *, but: UUID | None = None
+) -> list[bytes]:
     """Ends all sessions of this user, but one if it is named; answers their token hashes."""
     rows = await tx.fetch(
         """
@@ -106,7 +108,7 @@ async def delete_sessions(tx: Transaction, user_id: UUID, *, but: UUID | None = 
 
 
 async def update_seen(tx: Transaction, session_ids: Sequence[UUID]) -> None:
-    """Notes that these sessions were used just now; one in use elsewhere is left to the next time."""
+    """Notes that these sessions were used just now; one that is locked is left to the next time."""
     await tx.execute(
         """
         UPDATE sessions SET last_seen_at = now() WHERE id = ANY (ARRAY(

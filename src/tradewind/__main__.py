@@ -1,0 +1,164 @@
+"""The command line; one rule: a failure is one clear line and a non-zero exit."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import uvloop
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from tradewind import __version__
+from tradewind.commands import catalogue, check, events, people, place, run
+from tradewind.commands.doctor import diagnose
+from tradewind.platform.config import ConfigError
+from tradewind.platform.database import DatabaseDown
+from tradewind.platform.embedded.errors import EmbeddedError
+from tradewind.platform.errors import StoreError
+from tradewind.platform.migrate import MigrationError
+from tradewind.platform.telemetry import configure_logging
+from tradewind.platform.web.serving import ListenFailed
+
+app = App(
+    name="tradewind",
+    version=__version__,
+    help="A headless commerce backend. Settings come from TRADEWIND_… variables or tradewind.toml.",
+)
+staff_app = App(name="staff", help="Staff accounts.")
+events_app = App(name="events", help="Events that could not be delivered.")
+app.command(staff_app)
+app.command(events_app)
+
+_EXPECTED = (
+    ConfigError,
+    DatabaseDown,
+    EmbeddedError,
+    ListenFailed,
+    MigrationError,
+    StoreError,
+    OSError,
+)
+_CONSOLE = Console(soft_wrap=True)
+_COMPLAINTS = Console(stderr=True, soft_wrap=True)
+
+Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+def _carry_out(command: Command) -> Any:
+    """Runs a command with the settings; an expected failure ends it with one clear line."""
+    try:
+        settings = place.load_settings()
+        configure_logging(settings[""].log_level)
+        return uvloop.run(command(settings))  # pyright: ignore[reportArgumentType]  a coroutine
+    except _EXPECTED as error:
+        text = getattr(error, "detail", None) or str(error) or type(error).__name__
+        for line in text.splitlines():
+            _COMPLAINTS.print(f"tradewind: {line}", markup=False, highlight=False)
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+
+
+@app.command(name="run")
+def run_command(*services: Literal["users", "products", "orders", "notifications"]) -> None:
+    """Run the whole store, on an embedded PostgreSQL if TRADEWIND_DATABASE_URL is not set.
+
+    Parameters
+    ----------
+    services
+        Only these services; a store in several processes is not built yet.
+    """
+    if services:
+        _COMPLAINTS.print("tradewind: only the whole store runs today: `tradewind run`")
+        sys.exit(1)
+    _carry_out(lambda settings: run.run_store(settings, _CONSOLE))
+
+
+@app.command
+def migrate() -> None:
+    """Bring the database's schemas up to date."""
+    _carry_out(lambda settings: run.migrate_store(settings, _CONSOLE))
+
+
+@app.command(name="check")
+def check_command() -> None:
+    """Recompute the promises on live data; exit 1 where one is broken, naming it."""
+    if not _carry_out(lambda settings: check.check_store(settings, _CONSOLE)):
+        sys.exit(1)
+
+
+@app.command(name="import")
+def import_command(
+    file: Path,
+    *,
+    map: Annotated[tuple[str, ...], Parameter(negative="")] = (),  # noqa: A002  the flag's name
+) -> None:
+    """Import a catalogue from CSV or JSON Lines; the same file again doubles nothing.
+
+    Parameters
+    ----------
+    file
+        Columns: sku, title, description, price, currency, category, on_hand, status, product …
+    map
+        Foreign columns, as `title=Description`; may be repeated.
+    """
+    if not _carry_out(lambda settings: catalogue.import_file(settings, file, map, _CONSOLE)):
+        sys.exit(1)
+
+
+@app.command(name="import-users")
+def import_users(file: Path) -> None:
+    """Import the users table of the Express service (CSV or JSON Lines, bcrypt hashes)."""
+    if not _carry_out(lambda settings: people.import_users(settings, file, _CONSOLE)):
+        sys.exit(1)
+
+
+@app.command
+def demo() -> None:
+    """Load the demo catalogue."""
+    _carry_out(lambda settings: catalogue.load_demo(settings, _CONSOLE))
+
+
+@staff_app.command(name="add")
+def add_staff(email: str, *, role: Literal["staff", "admin"] = "staff") -> None:
+    """Add a staff account; the password comes from standard input, or is asked for.
+
+    Parameters
+    ----------
+    email
+        With it the person signs in.
+    role
+        What the person may do.
+    """
+    password = people.ask_password()
+    _carry_out(lambda settings: people.add_staff(settings, email, password, role, _CONSOLE))
+
+
+@events_app.command
+def parked() -> None:
+    """Show the events that were parked after too many tries."""
+    _carry_out(lambda settings: events.show_parked(settings, _CONSOLE))
+
+
+@events_app.command
+def replay() -> None:
+    """Try every parked event again."""
+    _carry_out(lambda settings: events.replay_parked(settings, _CONSOLE))
+
+
+@app.command
+def doctor() -> None:
+    """Show what is configured, what answers, and what to install."""
+    if not _carry_out(lambda settings: diagnose(settings, _CONSOLE)):
+        sys.exit(1)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
