@@ -20,6 +20,7 @@ from tradewind.platform.errors import StoreError
 from tradewind.platform.migrate import MigrationError
 from tradewind.platform.telemetry import configure_logging
 from tradewind.platform.web.serving import ListenFailed
+from tradewind.users.service import ImportUnreadable
 
 app = App(
     name="tradewind",
@@ -39,6 +40,7 @@ _EXPECTED = (
     MigrationError,
     StoreError,
     OSError,
+    ImportUnreadable,
 )
 _CONSOLE = Console(soft_wrap=True)
 _COMPLAINTS = Console(stderr=True, soft_wrap=True)

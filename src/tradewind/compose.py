@@ -6,13 +6,15 @@ meets the others only through their contracts and the bus.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar.di import Provide
 
 from tradewind import __version__
 from tradewind.notifications import service as notifications
+from tradewind.notifications.contract import Notifications
 from tradewind.orders import service as orders
+from tradewind.orders.contract import Orders
 from tradewind.orders.model.payment import PaymentProvider
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.cache import ResponseCache
@@ -30,9 +32,14 @@ from tradewind.platform.web.application import build_application
 from tradewind.platform.web.front import Front
 from tradewind.platform.web.keys import answer_replay, once
 from tradewind.platform.web.settings import CachedPath, WebSettings
+from tradewind.platform.wire import through_codec
 from tradewind.products import service as products
+from tradewind.products.contract import Products
 from tradewind.storefront import welcome
 from tradewind.users import service as users
+from tradewind.users.contract import Users
+
+Contract = TypeVar("Contract")
 
 PACKAGES = {
     "users": "tradewind.users",
@@ -97,13 +104,15 @@ async def open_store(
     secret: bytes,
     *,
     working: bool = True,
+    codec: bool = False,
     probe: Probe | None = None,
     providers: Callable[[Database], Sequence[PaymentProvider]] | None = None,
 ) -> Store:
     """The whole store in this process, on a migrated database, its workers running.
 
-    Without `working` it only acts when called (the command line). `probe` is told of every
-    statement (crash tests), `providers` replaces the payment providers.
+    Without `working` it only acts when called (the command line). With `codec` every call between
+    services travels as bytes (tests). `probe` is told of every statement (crash tests),
+    `providers` replaces the payment providers.
     """
     platform: PlatformSettings = settings[""]
     databases = await open_databases(platform, owner, secret, probe)
@@ -112,6 +121,7 @@ async def open_store(
     made = providers or (
         lambda database: [orders.make_test_provider(database, settings["orders"], secret)]
     )
+    wired = through_codec if codec else _directly
     product = products.local(databases["products"], settings["products"], cache)
     notification = notifications.local(
         databases["notifications"], settings["notifications"], platform, secret
@@ -119,7 +129,7 @@ async def open_store(
     order = orders.local(
         databases["orders"],
         settings["orders"],
-        product.contract,
+        wired(Products, product.contract),
         made(databases["orders"]),
         secret,
     )
@@ -128,11 +138,11 @@ async def open_store(
         settings["users"],
         platform,
         secret,
-        order.contract,
-        notification.contract,
+        wired(Orders, order.contract),
+        wired(Notifications, notification.contract),
     )
     services: list[Running[Any]] = [user, product, order, notification]
-    sessions = Sessions(user.contract, web)
+    sessions = Sessions(wired(Users, user.contract), web)
     application = build_application(
         [*[service.router for service in services], *health_routes.HANDLERS, *welcome.HANDLERS],
         settings=web,
@@ -164,6 +174,10 @@ async def _start_workers(services: Sequence[Running[Any]]) -> list[Worker]:
     for worker in workers:
         worker.start()
     return workers
+
+
+def _directly(_contract: type[Contract], implementation: Contract) -> Contract:
+    return implementation
 
 
 def _listening(service: Running[Any]) -> Worker:

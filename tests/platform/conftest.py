@@ -55,7 +55,7 @@ Serving = Callable[..., Awaitable[Served]]
 
 @pytest_asyncio.fixture
 async def served() -> AsyncIterator[Serving]:
-    """Serve applications until the test ends: `await served(app)`."""
+    """Each application given to it is being listened for until the test ends."""
     running: list[Served] = []
 
     async def start(app: Application | Any, **settings: Any) -> Served:

@@ -21,6 +21,7 @@ class Clock:
         self.now = 100.0
 
     def __call__(self) -> float:
+        """Read it."""
         return self.now
 
 
@@ -35,6 +36,7 @@ class Source:
         self._held = held
 
     async def __call__(self) -> Answer:
+        """Fetch the next answer."""
         self.calls += 1
         number = self.calls
         if self._held:
@@ -258,6 +260,7 @@ class Catalogue:
         self.scopes: list[Scope] = []
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer with the path and query."""
         self.scopes.append(scope)
         headers = [(b"content-type", b"application/json"), *PUBLIC]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -38,7 +38,7 @@ async def run_store(settings: Mapping[str, Any], console: Console) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     started = time.monotonic()
-    async with started_database(platform, home, console.log) as (owner, server):
+    async with started_database(platform, home, console.print) as (owner, server):
         await migrate(owner, secret, PACKAGES)
         store = await open_store(settings, owner, secret)
         try:
@@ -133,7 +133,7 @@ async def migrate_store(settings: Mapping[str, Any], console: Console) -> None:
     try:
         owner = await running_database(platform, home)
     except EmbeddedError:
-        async with started_database(platform, home, console.log) as (started, _):
+        async with started_database(platform, home, console.print) as (started, _):
             ran = await migrate(started, secret_of(platform, home), PACKAGES)
     else:
         ran = await migrate(owner, secret_of(platform, home), PACKAGES)

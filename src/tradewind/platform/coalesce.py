@@ -48,7 +48,8 @@ class Coalescer(Generic[Request, Outcome]):
         self._waiting_most = waiting_most
         self._at_once = at_once
         self._waiting: deque[tuple[Request, asyncio.Future[Outcome]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._active = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.batches = 0
         self.members = 0
 
@@ -64,6 +65,8 @@ class Coalescer(Generic[Request, Outcome]):
 
         Raises only what kept whole batches from being carried out.
         """
+        if not requests:
+            return []
         if len(requests) == 1:
             return [await self._enqueue(requests[0])]
         futures = [self._enqueue(request) for request in requests]
@@ -75,16 +78,27 @@ class Coalescer(Generic[Request, Outcome]):
             raise Unavailable(f"too much is waiting for {self.name}; try again shortly")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
-        if len(self._running) < self._at_once:
+        if self._active < self._at_once:
+            self._active += 1
             # An empty context: a batch belongs to no single request's id or deadline.
             task = asyncio.create_task(
                 self._drain(), name=f"coalesce {self.name}", context=contextvars.Context()
             )
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return future
 
     async def _drain(self) -> None:
+        try:
+            await self._drain_waiting()
+        finally:
+            # Not only in the callback: it runs a moment later, and a request that came in between
+            # would find this task in its place and be taken up by nobody.
+            task = asyncio.current_task()
+            if task is not None:
+                self._running.discard(task)
+
+    async def _drain_waiting(self) -> None:
         while self._waiting:
             batch: list[tuple[Request, asyncio.Future[Outcome]]] = []
             while self._waiting and len(batch) < self._most:

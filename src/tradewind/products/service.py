@@ -16,6 +16,13 @@ from tradewind.platform.outbox import Outbox
 from tradewind.platform.service import Running, given
 from tradewind.products.actions import stock
 from tradewind.products.actions.context import CHANNEL, ProductsContext, ProductsSettings
+from tradewind.products.actions.demo import load_demo, load_demo_into_empty
+from tradewind.products.actions.imports import (
+    ImportOptions,
+    ImportReport,
+    Progress,
+    import_file,
+)
 from tradewind.products.contract import (
     NoPrice,
     NotSold,
@@ -30,7 +37,24 @@ from tradewind.products.reactions import REACTIONS
 from tradewind.products.routes import categories, inventory, pictures, products
 from tradewind.products.store.stock import delete_settled
 
-__all__ = ["ProductsContext", "ProductsSettings", "local"]
+__all__ = [
+    "CACHED_PATHS",
+    "ImportOptions",
+    "ImportReport",
+    "ProductsContext",
+    "ProductsSettings",
+    "Progress",
+    "import_file",
+    "load_demo",
+    "load_demo_into_empty",
+    "local",
+]
+
+CACHED_PATHS = (
+    ("/v1/products", products.LIST_PARAMETERS),
+    ("/v1/categories", categories.LIST_PARAMETERS),
+)
+"""Public answers that may be kept, with the query parameters that tell them apart."""
 
 _FORGET_MOST = 1000
 

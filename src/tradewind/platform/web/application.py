@@ -39,7 +39,7 @@ ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
 OPENAPI_MEDIA_TYPE = "application/json"
 
 
-def build_application(
+def build_application(  # noqa: PLR0913  every one named, most with a default
     routes: Sequence[ControllerRouterHandler],
     *,
     settings: WebSettings,

@@ -60,6 +60,9 @@ class Front:
         self._new_request_id = new_request_id
         self._clock = clock
         self._screen = Screen(settings, public=public)
+        self._sound_paths = self._screen.sound_paths
+        self._surely_small = settings.header_limit_bytes // 2
+        """Below this no exact count is needed, what it counts besides being less than the rest."""
         self._rules = OutgoingRules(settings)
         self._more_to_say = self._rules.cors.used
         self._slow_seconds = -1.0 if settings.log_requests else settings.slow_seconds
@@ -87,13 +90,16 @@ class Front:
             await self._other(scope, receive, send)
             return
         started = self._clock()
-        named: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = self._new_request_id()
+        headers: RawHeaders = scope["headers"]
+        named: dict[bytes, bytes] = dict(headers)
         given = named.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            request_id = given.decode()
+        request_id = self._new_request_id() if given is None else self._take_over(given)
         method: str = scope["method"]
-        unreadable = self._screen.headers(scope, named)
+        size = len(b"".join(named)) + len(b"".join(named.values()))
+        size += len(scope["raw_path"]) + len(scope["query_string"])
+        unreadable = None
+        if size > self._surely_small or len(named) != len(headers) or not named.get(b"host"):
+            unreadable = self._screen.headers(scope, named)
         if unreadable is None and self._hot is not None and method in _READS:
             kept = self._hot.find(scope, named, started, request_id)
             if kept is not None:
@@ -107,7 +113,9 @@ class Front:
                     self._note(scope, request_id, start["status"], 0.0, cached=True)
                 return
         out = Outgoing(send, self._rules, request_id.encode(), named, method, self.draining)
-        refusal = unreadable or self._screen.path(scope)
+        refusal = unreadable
+        if refusal is None and scope["raw_path"] not in self._sound_paths:
+            refusal = self._screen.path(scope)
         if refusal is None and self.in_flight >= self._settings.max_in_flight:
             refusal = self._too_many()
         if refusal is not None:
@@ -127,11 +135,9 @@ class Front:
             self.in_flight -= 1
             if not self.in_flight:
                 self._idle.set()
-            seconds = self._clock() - started
-            if seconds > self._slow_seconds or not 0 < out.status < _FAILED:
-                self._note(scope, request_id, out.status, seconds)
+            self._note(scope, request_id, out.status, self._clock() - started)
 
-    async def _answer(  # noqa: PLR0917
+    async def _answer(
         self,
         scope: Scope,
         named: Mapping[bytes, bytes],
@@ -187,6 +193,9 @@ class Front:
             await out(start)
             await out(body)
         return True
+
+    def _take_over(self, given: bytes) -> str:
+        return given.decode() if _REQUEST_ID.fullmatch(given) else self._new_request_id()
 
     def _too_many(self) -> StoreError:
         return Unavailable(

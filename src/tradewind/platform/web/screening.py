@@ -33,7 +33,8 @@ class Screen:
         self._body_limit = settings.body_limit_bytes
         longest_first = sorted(settings.body_limits.items(), key=lambda item: -len(item[0]))
         self._body_limits = tuple(longest_first)
-        self._sound_paths: set[bytes] = set()
+        self.sound_paths: set[bytes] = set()
+        """Raw paths that were found sound; bounded."""
 
     def headers(self, scope: Scope, named: Mapping[bytes, bytes]) -> StoreError | None:
         """Why the headers are refused, or None. `named` is a dict of `scope["headers"]`."""
@@ -53,7 +54,7 @@ class Screen:
     def path(self, scope: Scope) -> StoreError | None:
         """Why the path is refused, or None. It was decoded once, by the server, and stays so."""
         raw: bytes = scope["raw_path"]
-        if raw in self._sound_paths:
+        if raw in self.sound_paths:
             return None
         path: str = scope["path"]
         # `OPTIONS *` and CONNECT name no resource of ours.
@@ -61,9 +62,9 @@ class Screen:
         if not known or (self._private and path.lower().startswith(self._private)):
             return NotFound("There is nothing at this address.")
         if len(raw) <= _LONGEST_REMEMBERED:
-            if len(self._sound_paths) >= _PATHS_REMEMBERED:
-                self._sound_paths.clear()
-            self._sound_paths.add(raw)
+            if len(self.sound_paths) >= _PATHS_REMEMBERED:
+                self.sound_paths.clear()
+            self.sound_paths.add(raw)
         return None
 
     def body_limit(self, path: str) -> int:

@@ -55,7 +55,7 @@ class Outgoing:
         "status",
     )
 
-    def __init__(  # noqa: PLR0917  positional, being on the path of every request
+    def __init__(
         self,
         send: Send,
         rules: OutgoingRules,

@@ -29,7 +29,7 @@ _SILENT: dict[str, Any] = {
 }
 
 
-class ListenFailed(Exception):  # noqa: N818  reads as what happened
+class ListenFailed(Exception):
     """The address cannot be listened on; the message is one clear line for people."""
 
 

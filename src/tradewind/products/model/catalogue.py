@@ -159,14 +159,17 @@ def new_product(draft: ProductDraft, id_: UUID) -> Product:
     )
 
 
-def edited(product: Product, draft: ProductDraft) -> Product:
-    """The product after an edit; raises Invalid. `categories` are still to be found."""
+def edited(product: Product, draft: ProductDraft, *, reorder: bool = True) -> Product:
+    """The product after an edit; raises Invalid. `categories` are still to be found.
+
+    With `reorder`, the variants that the draft names come first, in its order.
+    """
     faults: list[FieldError] = []
     title = _title(draft, faults)
     slug = _slug(draft, faults)
     attributes = _texts(draft.attributes, "attributes", ATTRIBUTES_MOST, faults)
     description = _description(draft, faults)
-    variants = _edited_variants(product, draft, faults)
+    variants = _edited_variants(product, draft, faults, reorder=reorder)
     if not faults:
         _check_variants(variants, faults)
     if faults:
@@ -184,7 +187,7 @@ def edited(product: Product, draft: ProductDraft) -> Product:
 
 
 def _edited_variants(
-    product: Product, draft: ProductDraft, faults: list[FieldError]
+    product: Product, draft: ProductDraft, faults: list[FieldError], *, reorder: bool
 ) -> tuple[Variant, ...]:
     known = {one.sku: one for one in product.variants}
     if draft.variants is UNSET:
@@ -202,7 +205,8 @@ def _edited_variants(
     given = [one.sku for one in draft.variants if one.sku is not UNSET]
     if len(set(given)) < len(given):
         faults.append(FieldError("variants", "Each SKU may occur only once."))
-    # Those that the list names come first, in its order.
+    if not reorder:
+        return tuple(kept.values())
     order = {sku: place for place, sku in enumerate(given)}
     ordered = sorted(kept.values(), key=lambda one: order.get(one.sku, len(order) + one.position))
     return tuple(
@@ -216,7 +220,7 @@ def _edited_only(
     """An edit of the one variant by the product's own fields; of several it would be unclear."""
     if only == VariantDraft():
         return product.variants
-    if len(product.variants) > 1:
+    if len(product.variants) != 1:
         message = "This product has several variants; say in `variants` which."
         _refuse_only(only, message, faults)
         if only.price is not UNSET:

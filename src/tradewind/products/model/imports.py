@@ -10,7 +10,7 @@ empty stays as it is. Others are ignored.
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -33,6 +33,7 @@ COLUMNS = (
     "image",
 )  # fmt: skip
 IMAGES_MOST = 20
+_STATUSES: dict[str, Status] = {one: one for one in get_args(Status)}
 _PREFIXES = ("attributes.", "options.")
 _DECIMAL = re.compile(r"(\d{1,13})(?:[.,](\d{1,12}))?", re.ASCII)
 _INTEGER = re.compile(r"\d{1,13}", re.ASCII)
@@ -134,7 +135,7 @@ def read_line(number: int, cells: Cells, currency: str) -> Line | Refused:
             raise _FaultyCell(message)
         price_in = _text(cells, "currency") or currency
         status = _text(cells, "status")
-        if status and status not in get_args(Status):
+        if status and status not in _STATUSES:
             raise _FaultyCell(f"status: {status!r} is none of draft, active, archived")
         return Line(
             number=number,
@@ -143,7 +144,7 @@ def read_line(number: int, cells: Cells, currency: str) -> Line | Refused:
             draft=ProductDraft(
                 title=_text(cells, "title") or UNSET,
                 description=_text(cells, "description") or UNSET,
-                status=status or UNSET,
+                status=_STATUSES[status] if status else UNSET,
                 attributes=_named(cells, "attributes.") or UNSET,
                 images=_images(cells),
             ),
@@ -229,7 +230,7 @@ def _on_hand(cells: Cells) -> int | UnsetType:
 def _several(cells: Cells, column: str, separator: str) -> list[str]:
     value = cells.get(column)
     if isinstance(value, list):
-        parts: list[Any] = value
+        parts = cast("list[Any]", value)
         if not all(isinstance(one, str) for one in parts):
             raise _FaultyCell(f"{column}: it is not a list of texts")
         return [one.strip() for one in parts if one.strip()]

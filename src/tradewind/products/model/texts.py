@@ -10,6 +10,7 @@ from uuid import UUID
 import nh3
 
 SLUG_LENGTH_MOST = 100
+_MADE_LENGTH_MOST = 90
 _KEY_LENGTH_MOST = 40
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -69,7 +70,7 @@ def is_slug(text: str) -> bool:
 
 def slugified(text: str, id_: UUID) -> str:
     """A slug made from a text; from the id where the text has nothing to make it from."""
-    slug = _NOT_SLUG.sub("-", folded(text)).strip("-")[:SLUG_LENGTH_MOST].rstrip("-")
+    slug = _NOT_SLUG.sub("-", folded(text)).strip("-")[:_MADE_LENGTH_MOST].rstrip("-")
     if not slug or as_uuid(slug):
         return f"item-{suffix(id_)}"
     return slug

@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from tradewind.platform.database import Reading, Row, Transaction
+from tradewind.platform.database import Contended, Reading, Row, Transaction
 from tradewind.platform.money import Money
 from tradewind.products.model.catalogue import Image, Product, Variant
 from tradewind.products.model.refusals import SlugTaken
-from tradewind.products.model.search import SearchTexts, known_words, search_texts
+from tradewind.products.model.search import known_words, search_texts
 from tradewind.products.model.texts import title_key
 from tradewind.products.model.views import CategoryRef, ProductView, VariantView, options_of
 
@@ -145,9 +145,19 @@ def _product(row: Row) -> Product:
 
 
 async def insert_products(tx: Transaction, products: Sequence[Product]) -> set[UUID]:
-    """New products without what belongs to them; those whose slug is taken are left out."""
-    texts = [search_texts(one) for one in products]
-    rows = await tx.fetch(
+    """New products without what belongs to them; those whose slug is taken are left out.
+
+    Raises Contended where another import made one of them just now.
+    """
+    try:
+        rows = await _insert_products(tx, products)
+    except asyncpg.UniqueViolationError as error:
+        raise Contended("another import made the same product just now") from error
+    return {row["id"] for row in rows}
+
+
+async def _insert_products(tx: Transaction, products: Sequence[Product]) -> list[Row]:
+    return await tx.fetch(
         """
         INSERT INTO products (id, slug, title, title_key, description, status, attributes,
             price_minor, currency, import_key, search)
@@ -166,10 +176,7 @@ async def insert_products(tx: Transaction, products: Sequence[Product]) -> set[U
         RETURNING id
         """,
         *_columns(products),
-        [one.import_key for one in products],
-        *_search_columns(texts),
     )
-    return {row["id"] for row in rows}
 
 
 async def update_products(tx: Transaction, products: Sequence[Product]) -> None:
@@ -177,7 +184,6 @@ async def update_products(tx: Transaction, products: Sequence[Product]) -> None:
 
     Raises SlugTaken.
     """
-    texts = [search_texts(one) for one in products]
     try:
         await tx.execute(
             """
@@ -185,25 +191,25 @@ async def update_products(tx: Transaction, products: Sequence[Product]) -> None:
                 title_key = given.title_key, description = given.description,
                 status = given.status, attributes = given.attributes,
                 price_minor = given.price_minor, currency = given.currency,
-                version = version + 1, updated_at = now(),
+                import_key = given.import_key, version = version + 1, updated_at = now(),
                 search = setweight(to_tsvector('simple', t) || to_tsvector('english', t), 'A')
                 || setweight(to_tsvector('simple', s), 'B')
                 || setweight(to_tsvector('simple', a) || to_tsvector('english', a), 'C')
                 || setweight(to_tsvector('english', d), 'D')
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                 $7::jsonb[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
-                $13::text[]) AS given (id, slug, title, title_key, description, status,
-                attributes, price_minor, currency, t, s, a, d)
+                $13::text[], $14::text[]) AS given (id, slug, title, title_key, description,
+                status, attributes, price_minor, currency, import_key, t, s, a, d)
             WHERE products.id = given.id
             """,
             *_columns(products),
-            *_search_columns(texts),
         )
     except asyncpg.UniqueViolationError as error:
         raise SlugTaken("another product has this slug") from error
 
 
 def _columns(products: Sequence[Product]) -> list[list[object]]:
+    texts = [search_texts(one) for one in products]
     return [
         [one.id for one in products],
         [one.slug for one in products],
@@ -214,11 +220,7 @@ def _columns(products: Sequence[Product]) -> list[list[object]]:
         [_json(one.attributes) for one in products],
         [one.cheapest.price_minor for one in products],
         [one.cheapest.currency for one in products],
-    ]
-
-
-def _search_columns(texts: Sequence[SearchTexts]) -> list[list[str]]:
-    return [
+        [one.import_key for one in products],
         [one.title for one in texts],
         [one.skus for one in texts],
         [one.attributes for one in texts],

@@ -78,7 +78,7 @@ class Attempts:
         self._delay_most_seconds = delay_most_seconds
         self._delayed = 0
         self._asking = Coalescer("sign-in lookup", self._look_up, at_once=2)
-        self._settling: Coalescer[Attempt, Decision] = Coalescer("sign-in", self._settle)
+        self._settling = Coalescer("sign-in", self._settle)
 
     async def standing(self, question: Question) -> Standing:
         """What is known of who signs in. Raises TooManyAttempts where a counter is full."""
@@ -112,7 +112,10 @@ class Attempts:
 
         Raises TooManyAttempts where a counter was full by then.
         """
-        return await self._settling.submit(attempt)
+        outcome = await self._settling.submit(attempt)
+        if isinstance(outcome, TooManyAttempts):
+            raise outcome
+        return outcome
 
     def account_subject(self, user_id: UUID | None, key: str) -> bytes:
         """The name of an account's counter; an unknown name has one of its own."""
@@ -171,7 +174,7 @@ class Attempts:
             for one, account, (subject, client) in zip(questions, who, subjects, strict=True)
         ]
 
-    async def _settle(self, members: list[Attempt]) -> Sequence[Decision | Exception]:
+    async def _settle(self, members: list[Attempt]) -> Sequence[Decision | TooManyAttempts]:
         async with self._database.transaction() as tx:
             # Held until the commit: a password changed or an account disabled meanwhile wins, and
             # whoever changes it afterwards finds the new session and ends it.

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 _BCRYPT_BYTES_MOST = 72
 """bcrypt reads no more; the Express service took longer passwords and compared their beginnings."""
-_NICENESS = 10
+_NICENESS = 5
 _HASHES_A_SECOND = 40
 """Of one thread, at the least; for telling when to come back."""
 

@@ -34,6 +34,9 @@ _NEIGHBOURS: Final = frozenset(
     for pair in ((first, second), (second, first))
 )
 _RUN_SHORTEST: Final = 3
+_RUNS_MOST: Final = 4
+_PATTERN_LONGEST: Final = 24
+"""Nobody guesses longer ones by their pattern."""
 _NAME_SHORTEST: Final = 4
 
 
@@ -69,11 +72,13 @@ def _is_common(folded: str, common: Collection[str]) -> bool:
 
 
 def _is_pattern(folded: str) -> bool:
-    """Two characters in turn, one block over and over, or rows of the keyboard or alphabet."""
+    """One block over and over, or a few rows of the keyboard or alphabet; where it is short."""
+    if len(folded) > _PATTERN_LONGEST:
+        return False
     if _BLOCKS.fullmatch(folded):
         return True
     runs = 1 + sum(
         first != second and (first, second) not in _NEIGHBOURS
         for first, second in zip(folded, folded[1:], strict=False)
     )
-    return runs <= len(folded) // _RUN_SHORTEST
+    return runs <= min(_RUNS_MOST, len(folded) // _RUN_SHORTEST)

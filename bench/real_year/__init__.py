@@ -1,0 +1,1 @@
+"""A real retailer's year through the public API, compared with an independent count."""

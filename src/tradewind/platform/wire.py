@@ -1,0 +1,142 @@
+"""Calls between services as bytes; one rule: what a contract says survives the wire unchanged.
+
+A contract's Protocol is the description: each method's arguments and answer are encoded and decoded
+by their type hints. An error is a value like another: its code, detail and extra members; among
+a list of outcomes each member may be one. Under test, local calls go through here too, so that one
+process never does what four could not.
+"""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from tradewind.platform.errors import Invalid, StoreError
+
+Contract = TypeVar("Contract")
+
+
+class WireError(msgspec.Struct, frozen=True):
+    """A StoreError on its way."""
+
+    code: str
+    detail: str
+    extra: dict[str, Any]
+    retry_after_seconds: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answer: an error, or a value as JSON."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    error: WireError | None = None
+
+
+class Method:
+    """How one method of a contract travels."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        hints = typing.get_type_hints(function)
+        answer = hints.pop("return")
+        self.name = name
+        self._arguments: Any = tuple[tuple(hints.values())]  # pyright: ignore[reportInvalidTypeArguments]
+        self.many = typing.get_origin(answer) is list
+        inner = typing.get_args(answer)[0] if self.many else answer
+        self._answer = _without_errors(inner)
+
+    def encode_arguments(self, arguments: Sequence[Any]) -> bytes:
+        """The positional arguments as JSON."""
+        return msgspec.json.encode(arguments)
+
+    def decode_arguments(self, body: bytes) -> tuple[Any, ...]:
+        """What `encode_arguments` wrote, as the types that the contract names."""
+        return msgspec.json.decode(body, type=self._arguments)
+
+    def encode_answer(self, answer: Any) -> bytes:
+        """The answer: a list of outcomes, or one."""
+        if self.many:
+            return msgspec.json.encode([_outcome(one) for one in answer])
+        return msgspec.json.encode(_outcome(answer))
+
+    def decode_answer(self, body: bytes) -> Any:
+        """What `encode_answer` wrote; raises the error where the whole call failed."""
+        told = msgspec.json.decode(body, type=list[Outcome] | Outcome)
+        if isinstance(told, list):
+            return [self._value(one) for one in told]
+        value = self._value(told)
+        if isinstance(value, StoreError):
+            raise value
+        return value
+
+    def _value(self, outcome: Outcome) -> Any:
+        if outcome.error is not None:
+            return _error(outcome.error)
+        return msgspec.json.decode(outcome.value, type=self._answer)
+
+
+def methods_of(contract: type[Any]) -> dict[str, Method]:
+    """Every public method of a Protocol."""
+    return {
+        name: Method(name, function)
+        for name, function in inspect.getmembers(contract, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+def _without_errors(kind: Any) -> Any:
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    kept = [one for one in typing.get_args(kind) if not _is_error(one)]
+    return functools.reduce(lambda left, right: left | right, kept)
+
+
+def _is_error(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, StoreError)
+
+
+def _outcome(value: Any) -> Outcome:
+    if isinstance(value, StoreError):
+        error = WireError(value.code, value.detail, dict(value.extra), value.retry_after_seconds)
+        return Outcome(error=error)
+    return Outcome(msgspec.Raw(msgspec.json.encode(value)))
+
+
+def _error(told: WireError) -> StoreError:
+    kind = _kinds().get(told.code, StoreError)
+    if issubclass(kind, Invalid):
+        return kind(told.detail, extra=told.extra)
+    return kind(told.detail, extra=told.extra, retry_after_seconds=told.retry_after_seconds)
+
+
+def _kinds() -> dict[str, type[StoreError]]:
+    found: dict[str, type[StoreError]] = {}
+    open_kinds: list[type[StoreError]] = [StoreError]
+    while open_kinds:
+        kind = open_kinds.pop()
+        found.setdefault(kind.code, kind)
+        open_kinds += kind.__subclasses__()
+    return found
+
+
+def through_codec(contract: type[Contract], implementation: Contract) -> Contract:
+    """The implementation, each call of which travels as bytes there and back."""
+    namespace: dict[str, Any] = {}
+    for name, method in methods_of(contract).items():
+        namespace[name] = _travelling(method, getattr(implementation, name))
+    return cast("Contract", types.SimpleNamespace(**namespace))
+
+
+def _travelling(method: Method, call: Callable[..., Any]) -> Callable[..., Any]:
+    async def travel(*arguments: Any) -> Any:
+        there = method.decode_arguments(method.encode_arguments(arguments))
+        try:
+            back = method.encode_answer(await call(*there))
+        except StoreError as error:
+            back = msgspec.json.encode(_outcome(error))
+        return method.decode_answer(back)
+
+    return travel
