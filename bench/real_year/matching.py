@@ -44,7 +44,7 @@ class Matcher:
             self._left[sale.customer].append((sale, Counter(sale.units)))
 
     def match(self, cancelled: Sequence[Line]) -> list[GivingBack]:
-        """What the lines of one cancellation take back, sale by sale; lines not found are counted."""
+        """What one cancellation takes back, sale by sale; its lines not found are counted."""
         found: dict[str, tuple[Sale, Counter[str]]] = {}
         for line in cancelled:
             sale = self._take(line)

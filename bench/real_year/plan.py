@@ -101,7 +101,7 @@ def price_list(sold: Iterable[Line]) -> dict[str, int]:
     for line in sold:
         prices[line.sku][line.price_minor] += 1
     return {
-        sku: max(counts, key=lambda price: (counts[price], -price))  # noqa: B023  used at once
+        sku: max(counts, key=lambda price: (counts[price], -price))
         for sku, counts in prices.items()
     }
 

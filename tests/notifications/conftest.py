@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from litestar.di import Provide
+
 from notifications.parts import (
     KnownSessions,
     Mailbox,
@@ -20,7 +21,6 @@ from notifications.parts import (
     eventually,
     free_port,
 )
-
 from tradewind.notifications.service import NotificationsSettings, local
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Address, Database
@@ -54,7 +54,7 @@ async def owner(postgres: Address) -> Address:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def make(owner: Address) -> AsyncGenerator[Callable[..., Any]]:
-    """`await make(smtp_url=…)`: a service; again for another process on the same database.
+    """Services by their settings: `make` again for another process on the same database.
 
     When the test is over, no invariant may be broken.
     """
@@ -133,7 +133,7 @@ async def _served(service: Service) -> AsyncGenerator[None]:
 
 @pytest.fixture
 def mail_server() -> Iterator[Callable[..., MailServer]]:
-    """`mail_server()`: a mail server that runs; `start=False` for one that does not yet."""
+    """Mail servers that run, or, with `start=False`, do not yet."""
     made: list[MailServer] = []
 
     def make_server(*, start: bool = True, **options: Any) -> MailServer:
@@ -145,4 +145,4 @@ def mail_server() -> Iterator[Callable[..., MailServer]]:
 
     yield make_server
     for server in made:
-        server.stop(no_assert=True)
+        server.end()

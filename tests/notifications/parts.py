@@ -81,10 +81,10 @@ class Service:
             await tx.execute(query, *arguments)  # pyright: ignore[reportArgumentType]  tests ask freely
 
     async def deliver(self) -> None:
-        """Sends all that is due, whatever pauses were made."""
-        while True:
-            self.delivery._quiet_until = 0.0  # pyright: ignore[reportPrivateUsage]
-            if not await self.delivery.deliver_once():
+        """Sends all that is due, until there is no more or the server fails; waits for no pause."""
+        self.delivery._quiet_until = 0.0  # pyright: ignore[reportPrivateUsage]
+        while await self.delivery.deliver_once():
+            if self.delivery._quiet_until:  # pyright: ignore[reportPrivateUsage]
                 return
 
     async def hasten(self) -> None:
@@ -224,3 +224,10 @@ class MailServer(Controller):
         """A server for one connection."""
         self.mailbox.connections += 1
         return super().factory()
+
+    def end(self) -> None:
+        """Stops it, whether it ever started or not."""
+        if self._thread is None:
+            self.loop.close()
+        else:
+            self.stop()

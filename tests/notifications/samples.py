@@ -52,13 +52,23 @@ def _order(**different: Any) -> dict[str, Any]:
 
 def order_placed(**different: Any) -> OrderPlaced:
     """A guest's paid order of two lines."""
-    more = {"payment_status": "paid", "lines": LINES, "token": uuid.uuid4().hex, **different}
+    more: dict[str, Any] = {
+        "payment_status": "paid",
+        "lines": LINES,
+        "token": uuid.uuid4().hex,
+        **different,
+    }
     return OrderPlaced(**_order(**more))
 
 
 def payment_settled(**different: Any) -> PaymentSettled:
     """A pending order that is paid now."""
-    more = {"payment_status": "paid", "lines": LINES, "token": uuid.uuid4().hex, **different}
+    more: dict[str, Any] = {
+        "payment_status": "paid",
+        "lines": LINES,
+        "token": uuid.uuid4().hex,
+        **different,
+    }
     return PaymentSettled(**_order(**more))
 
 
@@ -81,13 +91,23 @@ def order_cancelled(**different: Any) -> OrderCancelled:
 
 def order_refunded(**different: Any) -> OrderRefunded:
     """Some money back."""
-    more = {"refund_id": new_id(), "amount_minor": 1499, "reason": "late", "lines": ()}
+    more: dict[str, Any] = {
+        "refund_id": new_id(),
+        "amount_minor": 1499,
+        "reason": "late",
+        "lines": (),
+    }
     return OrderRefunded(**_order(**{**more, **different}))
 
 
 def order_shipped(**different: Any) -> OrderShipped:
     """A parcel with everything in it."""
-    more = {"fulfillment_id": new_id(), "lines": LINES, "carrier": "DHL", "tracking": "00340434"}
+    more: dict[str, Any] = {
+        "fulfillment_id": new_id(),
+        "lines": LINES,
+        "carrier": "DHL",
+        "tracking": "00340434",
+    }
     return OrderShipped(**_order(**{**more, **different}))
 
 
@@ -98,7 +118,7 @@ def order_delivered(**different: Any) -> OrderDelivered:
 
 def user_registered(**different: Any) -> UserRegistered:
     """A new account."""
-    more = {
+    more: dict[str, Any] = {
         "user_id": new_id(),
         "email": email(),
         "name": "Ann Lee",
@@ -109,7 +129,7 @@ def user_registered(**different: Any) -> UserRegistered:
 
 def password_reset_requested(**different: Any) -> PasswordResetRequested:
     """A forgotten password."""
-    more = {
+    more: dict[str, Any] = {
         "user_id": new_id(),
         "email": email(),
         "name": "Ann Lee",
@@ -121,14 +141,13 @@ def password_reset_requested(**different: Any) -> PasswordResetRequested:
 
 def address_already_registered(**different: Any) -> AddressAlreadyRegistered:
     """A second registration of an address."""
-    return AddressAlreadyRegistered(
-        **{"user_id": new_id(), "email": email(), "name": "Ann Lee", **different}
-    )
+    more: dict[str, Any] = {"user_id": new_id(), "email": email(), "name": "Ann Lee"}
+    return AddressAlreadyRegistered(**{**more, **different})
 
 
 def email_changed(**different: Any) -> EmailChanged:
     """A new address."""
-    more = {
+    more: dict[str, Any] = {
         "user_id": new_id(),
         "old_email": email(),
         "email": email(),
@@ -140,7 +159,8 @@ def email_changed(**different: Any) -> EmailChanged:
 
 def user_erased(**different: Any) -> UserErased:
     """An account that is gone."""
-    return UserErased(**{"user_id": new_id(), "email": email(), **different})
+    more: dict[str, Any] = {"user_id": new_id(), "email": email()}
+    return UserErased(**{**more, **different})
 
 
 def one_of_each(user_id: uuid.UUID, address: str) -> list[Event]:

@@ -156,6 +156,18 @@ async def test_a_fetch_begun_before_a_drop_is_not_kept() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_drop_during_the_only_fetch_is_heard() -> None:
+    """What that fetch brings is given to its owner and not kept."""
+    cache, source = ResponseCache(), Source(held=True)
+    asking = asyncio.create_task(cache.fill("/a", source))
+    await source.started(1)
+    cache.drop(["p1"])
+    source.release(1)
+    assert body(await asking) == b"answer 1"
+    assert cache.get("/a") is None
+
+
+@pytest.mark.asyncio
 async def test_a_replaced_fetch_keeps_nothing_after_later_drops() -> None:
     """A fetch that another one replaced no longer hears of drops, so it may not be believed."""
     cache, source = ResponseCache(), Source(held=True)

@@ -37,7 +37,7 @@ class Known:
         """Look a token up."""
         self.asked.append(token)
         if token in ("customer", "staff", "admin"):
-            return Principal(USER, token, USER)  # pyright: ignore[reportArgumentType]
+            return Principal(USER, token, USER)
         return None
 
 

@@ -206,6 +206,15 @@ async def test_what_is_internal_is_not_on_the_public_listener(served: Any, targe
 
 
 @pytest.mark.asyncio
+async def test_a_refusal_that_leaves_a_body_unread_closes(served: Any) -> None:
+    """Else the unread body could be taken for the next request."""
+    one = await served(build())
+    answer = await one.raw(HEAD.replace(b"/v1/echo", b"/internal") + b"Content-Length: 9\r\n\r\n")
+    assert status(answer) == 404
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.asyncio
 async def test_an_internal_listener_shows_it(served: Any) -> None:
     """The same routes answer where the listener is not public."""
     one = await served(build(public=False))

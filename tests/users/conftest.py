@@ -1,5 +1,6 @@
 """The users service alone, any number of instances on one database, without a server between."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
@@ -30,6 +31,7 @@ from tradewind.platform.web.settings import WebSettings
 from tradewind.users.contract import Users
 from tradewind.users.service import UsersSettings, add_staff, local
 
+PATIENCE_SECONDS = 30.0
 PASSWORD = "correct horse battery staple"
 QUICK = {"TRADEWIND_USERS_FAILURE_SECONDS": "0"}
 """Failures are answered at once."""
@@ -136,6 +138,15 @@ class Instance:
             "SELECT payload FROM outbox WHERE type = $1 ORDER BY position", kind.TYPE
         )
         return [decode(kind, row["payload"]) for row in rows]
+
+    async def event(self, kind: type[Event], user_id: str) -> Any:
+        """The newest event of one kind about this user, waited for."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for event in reversed(await self.events(kind)):
+                    if str(getattr(event, "user_id", "")) == user_id:
+                        return event
+                await asyncio.sleep(0.01)
 
     async def work(self) -> None:
         """Starts the workers, the listening one among them."""

@@ -5,7 +5,8 @@ to it that an event is handled once; the cause, unique for each kind in the tabl
 word.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import msgspec
@@ -14,8 +15,8 @@ from tradewind.notifications.actions.context import NotificationsContext
 from tradewind.notifications.actions.erasure import forget_people
 from tradewind.notifications.actions.telling import tell
 from tradewind.notifications.model.drafts import Draft
-from tradewind.notifications.model.kinds import Kind
 from tradewind.notifications.model.facts import LINES_SHOWN, Facts, Line, decode, encode
+from tradewind.notifications.model.kinds import Kind
 from tradewind.notifications.store import messages as message_store
 from tradewind.orders.contract import (
     CheckoutDeclined,
@@ -29,6 +30,7 @@ from tradewind.orders.contract import (
     SoldLine,
 )
 from tradewind.platform.database import Transaction
+from tradewind.platform.events import Event
 from tradewind.users.contract import (
     AddressAlreadyRegistered,
     EmailChanged,
@@ -52,9 +54,7 @@ async def welcome(
             user_id=event.user_id,
             email=_reachable(event.email),
             order_id=None,
-            mail_data=encode(
-                Facts(name=event.name, verification_token=event.verification_token)
-            ),
+            mail_data=encode(Facts(name=event.name, verification_token=event.verification_token)),
             entry_data=encode(Facts()),
         )
         for event in events
@@ -74,9 +74,7 @@ async def send_password_reset(
             email=_reachable(event.email),
             order_id=None,
             mail_data=encode(
-                Facts(
-                    name=event.name, reset_token=event.reset_token, expires_at=event.expires_at
-                )
+                Facts(name=event.name, reset_token=event.reset_token, expires_at=event.expires_at)
             ),
         )
         for event in events
@@ -291,6 +289,7 @@ async def tell_order_refunded(
     await tell(context, tx, drafts)
 
 
+Reaction = Callable[[NotificationsContext, Transaction, Sequence[Any]], Awaitable[None]]
 _OrderEvent = (
     OrderPlaced
     | PaymentSettled
@@ -394,7 +393,7 @@ def _spoken(reason: str) -> str | None:
     return reason.replace("_", " ").strip() or None
 
 
-REACTIONS = {
+REACTIONS: Final[Mapping[type[Event], Sequence[Reaction]]] = {
     UserRegistered: (welcome,),
     PasswordResetRequested: (send_password_reset,),
     AddressAlreadyRegistered: (tell_address_owner,),

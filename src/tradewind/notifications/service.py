@@ -120,9 +120,7 @@ def make_context(
         settings=settings,
         letters=Letters(shop_name=settings.shop_name, public_url=public_url),
         carrier=_carrier(settings),
-        streams=Streams(
-            most=settings.streams_most, per_user_most=settings.streams_per_user_most
-        ),
+        streams=Streams(most=settings.streams_most, per_user_most=settings.streams_per_user_most),
         reads=Coalescer(
             "event streams",
             partial(following.read_on, database),

@@ -90,31 +90,28 @@ class Coalescer(Generic[Request, Outcome]):
 
     async def _drain(self) -> None:
         try:
-            await self._drain_waiting()
+            while self._waiting:
+                batch: list[tuple[Request, asyncio.Future[Outcome]]] = []
+                while self._waiting and len(batch) < self._most:
+                    request, future = self._waiting.popleft()
+                    if not future.done():  # nobody waits for a cancelled one any more
+                        batch.append((request, future))
+                if not batch:
+                    continue
+                self.batches += 1
+                self.members += len(batch)
+                await self._settle(batch)
         finally:
-            # Not only in the callback: it runs a moment later, and a request that came in between
-            # would find this task in its place and be taken up by nobody.
-            task = asyncio.current_task()
-            if task is not None:
-                self._running.discard(task)
-
-    async def _drain_waiting(self) -> None:
-        while self._waiting:
-            batch: list[tuple[Request, asyncio.Future[Outcome]]] = []
-            while self._waiting and len(batch) < self._most:
-                request, future = self._waiting.popleft()
-                if not future.done():  # nobody waits for a cancelled one any more
-                    batch.append((request, future))
-            if not batch:
-                continue
-            self.batches += 1
-            self.members += len(batch)
-            await self._settle(batch)
+            # Here, not in the task's callback: that runs a moment later, and a request that came
+            # in between would find this task in its place and be taken up by nobody.
+            self._active -= 1
 
     async def _settle(self, batch: list[tuple[Request, asyncio.Future[Outcome]]]) -> None:
         requests = [request for request, _ in batch]
         try:
             outcomes = await self._flush_patiently(requests)
+            if len(outcomes) != len(requests):
+                raise RuntimeError(f"{len(outcomes)} outcomes for {len(requests)} requests")
         except StoreError as error:
             _fail(batch, error)
         except Exception as error:
@@ -125,6 +122,10 @@ class Coalescer(Generic[Request, Outcome]):
             half = len(batch) // 2
             await self._settle(batch[:half])
             await self._settle(batch[half:])
+        except BaseException:
+            # This task is being ended: whoever waits shall not wait for ever.
+            _fail(batch, Unavailable(f"{self.name} is being shut down"))
+            raise
         else:
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if not future.done():

@@ -157,11 +157,14 @@ class Transaction(Reading):
 
     async def copy(self, table: str, columns: Iterable[str], records: Iterable[tuple[Any, ...]]) -> None:
         """COPY, for thousands of rows."""
-        await self._connection.copy_records_to_table(table, columns=list(columns), records=records)
+        copying = self._connection.copy_records_to_table(
+            table, columns=list(columns), records=records
+        )
+        await self._database.watched(copying, f"COPY {table}")
 
     async def notify(self, channel: str, payload: str = "") -> None:
         """NOTIFY at commit; payload up to 8,000 bytes."""
-        await self._connection.execute("SELECT pg_notify($1, $2)", channel, payload)
+        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Called at once after the commit, and never if there is none. It must not fail."""
@@ -231,12 +234,22 @@ class Database:
         self.clock.set(now, (before + time.monotonic()) / 2)
 
     async def watched(self, awaitable: Awaitable[Answer], what: str) -> Answer:
-        """Awaits it, telling the probe before and after."""
-        if self._probe is None:
-            return await awaitable
-        self._probe(f"before {what}")
-        answer = await awaitable
-        self._probe(f"after {what}")
+        """Awaits a statement, telling the probe before and after; its failures become ours.
+
+        Here and not around the whole transaction: what else fails in there, a bus or a file, is
+        not the database.
+        """
+        if self._probe is not None:
+            self._probe(f"before {what}")
+        try:
+            answer = await awaitable
+        except _CONTENDED as error:
+            raise Contended(f"the database is contended: {error}") from error
+        except _GONE as error:
+            _log.warning("database connection failed", error=repr(error), role=self.address.user)
+            raise DatabaseDown("the database does not answer") from error
+        if self._probe is not None:
+            self._probe(f"after {what}")
         return answer
 
     @asynccontextmanager
@@ -321,11 +334,6 @@ class Database:
             raise DatabaseDown("the database does not answer; nothing was changed") from error
         try:
             yield connection
-        except _CONTENDED as error:
-            raise Contended(f"the database is contended: {error}") from error
-        except _GONE as error:
-            _log.warning("database connection failed", error=repr(error), role=self.address.user)
-            raise DatabaseDown("the database does not answer") from error
         finally:
             await self._pool.release(connection)
 

@@ -12,10 +12,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import msgspec
 
-from tradewind.platform.database import Reading, Transaction
+from tradewind.platform.database import Contended, Reading, Transaction
 from tradewind.platform.errors import Conflict, Invalid
 
 KEEP_HOURS = 48
@@ -105,7 +104,7 @@ class Once:
             return
         try:
             opened = await insert_open(tx, [self.key])
-        except asyncpg.LockNotAvailableError as error:
+        except Contended as error:
             raise KeyInProgress(
                 "the first request with this Idempotency-Key is still being worked on",
                 retry_after_seconds=1,

@@ -92,12 +92,15 @@ class Inbox:
             rows = await reading.fetch(
                 """
                 SELECT event_id, reaction, type, key, payload, created_at FROM deliveries
-                WHERE parked_at IS NULL AND due_at <= now() ORDER BY due_at LIMIT 50
-                """
+                WHERE parked_at IS NULL AND due_at <= now()
+                    AND (type, reaction) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                ORDER BY due_at LIMIT 50
+                """,
+                # Another version's reactions are left to it: they would stand in the way of ours.
+                [type_ for type_, _ in self._reactions],
+                [reaction for _, reaction in self._reactions],
             )
         for row in rows:
-            if (row["type"], row["reaction"]) not in self._reactions:
-                continue
             message = Message(row["event_id"], row["type"], row["key"], row["payload"], row["created_at"])
             unit = _Unit(message, row["reaction"])
             try:

@@ -13,8 +13,11 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     chosen = logging.getLevelNamesMapping().get(level.upper())
     if chosen is None:
         raise ValueError(f"unknown log level {level!r}; use debug, info, warning or error")
+    # Plain tracebacks: the richer ones show local variables, and with them tokens and addresses.
     renderer: Any = (
-        structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if target.isatty()
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

@@ -95,7 +95,7 @@ class Delivery:
         return len(claimed) == most or bool(waiting)
 
     async def _keep(self) -> bool:
-        """Without a mail server: what is queued (sent again by staff) is delivered by being here."""
+        """Without a mail server: what staff queued again is delivered by being here."""
         async with self._context.database.transaction() as tx:
             return await store.update_kept(tx, _KEPT_AT_ONCE) == _KEPT_AT_ONCE
 
@@ -130,7 +130,7 @@ class Delivery:
         try:
             letter = self._context.letters.write(claimed.kind, decode(claimed.data))
             mail = build_mail(claimed, letter, self._sender)
-        except Exception:
+        except Exception:  # noqa: BLE001  one mail fails alone, whatever its facts hold
             _log.exception("mail cannot be written", message_id=str(claimed.id), kind=claimed.kind)
             return Refused("the mail could not be written; see the log")
         return await connection.send(mail)
@@ -168,7 +168,7 @@ class Delivery:
                 await store.update_overdue(tx, hours, outcome.reason)
 
     async def _note_sent(self) -> None:
-        """Notes what was sent. Where the database is away it is remembered and noted first thing."""
+        """Notes what was sent; what cannot be noted now is remembered and noted first thing."""
         if not self._sent:
             return
         sent = list(self._sent.values())

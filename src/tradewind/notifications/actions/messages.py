@@ -49,9 +49,7 @@ def letter_of(letters: Letters, message: Message, *, is_masked: bool) -> Letter:
     return letters.write(message.kind, masked(facts) if is_masked else facts)
 
 
-def view_of(
-    letters: Letters, message: Message, *, is_masked: bool, with_html: bool
-) -> MessageView:
+def view_of(letters: Letters, message: Message, *, is_masked: bool, with_html: bool) -> MessageView:
     """As the API shows it."""
     letter = letter_of(letters, message, is_masked=is_masked)
     return MessageView(

@@ -52,6 +52,8 @@ class SmtpConnection:
         except (aiosmtplib.SMTPNotSupported, ValueError) as error:
             return Refused(_reason(error))  # this server or protocol cannot carry it
         except (aiosmtplib.SMTPException, OSError) as error:
+            # Whatever it still says, we would take it for the answer to something else.
+            self._client.close()
             return Deferred(_reason(error), is_server=True)
         return Delivered()
 

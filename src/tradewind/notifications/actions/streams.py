@@ -50,9 +50,7 @@ class Streams:
         return iter([one for many in self._by_user.values() for one in many])
 
     @contextmanager
-    def opened(
-        self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]
-    ) -> Iterator[Stream]:
+    def opened(self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]) -> Iterator[Stream]:
         """A stream for as long as the block lasts. Raises TooManyStreams or StreamsFull."""
         if self._count >= self._most:
             raise StreamsFull(

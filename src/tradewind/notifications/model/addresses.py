@@ -9,8 +9,12 @@ from typing import Final
 
 LONGEST: Final = 254
 _LOCAL_LONGEST: Final = 64
-_ADDRESS: Final = re.compile(r"(?P<local>[^\s\x00-\x1f\x7f-\x9f@<>()\[\],;:\\\"]+)@(?P<domain>[^\s@]+)")
-_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_ADDRESS: Final = re.compile(
+    r"(?P<local>[^\s\x00-\x1f\x7f-\x9f@<>()\[\],;:\\\"]+)@(?P<domain>[^\s@]+)"
+)
+_DOMAIN: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
 
 
 def address_fault(address: str) -> str | None:

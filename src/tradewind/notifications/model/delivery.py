@@ -73,7 +73,7 @@ class Mail(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class CarrierDown(Exception):  # noqa: N818  it reads as what happened
+class CarrierDown(Exception):
     """The mail server cannot be reached or does not let us in."""
 
 

@@ -81,9 +81,7 @@ def _payment_failed(facts: Facts) -> Words:
 def _order_shipped(facts: Facts) -> Words:
     by = f" by {facts.carrier}" if facts.carrier else ""
     tracking = f" Tracking number: {facts.tracking}." if facts.tracking else ""
-    return Words(
-        f"Order {facts.number} is on its way", f"A parcel was handed over{by}.{tracking}"
-    )
+    return Words(f"Order {facts.number} is on its way", f"A parcel was handed over{by}.{tracking}")
 
 
 def _order_delivered(facts: Facts) -> Words:

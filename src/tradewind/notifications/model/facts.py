@@ -19,10 +19,9 @@ _DOMAIN: Final = re.compile(r"\w\w\.\w\w")
 
 # Control characters, line and paragraph separators and what turns the direction of text around:
 # none of them has a place in a name or title, and each can make a text say what it does not.
-_ODD: Final = {
-    code: " "
-    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-}
+_ODD: Final = dict.fromkeys(
+    (*range(32), *range(127, 160), *range(8232, 8239), *range(8294, 8298)), " "
+)
 
 
 class Line(msgspec.Struct, frozen=True):

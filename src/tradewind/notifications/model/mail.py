@@ -25,7 +25,8 @@ def build_mail(claimed: Claimed, letter: Letter, sender: Address) -> Mail:
     is_utf8 = not recipient.isascii()
     message = EmailMessage(policy=SMTPUTF8 if is_utf8 else SMTP)
     message["From"] = sender
-    message["To"] = Address(addr_spec=recipient)
+    local, _, domain = recipient.rpartition("@")
+    message["To"] = Address(username=local, domain=domain)
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(claimed.queued_at)
     message["Message-ID"] = message_id(claimed, sender.domain)

@@ -1,7 +1,7 @@
 """What can be set about notifications; one rule: a wrong value is refused at start, by name."""
 
 from email.headerregistry import Address
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -79,7 +79,7 @@ def parse_smtp_url(url: str) -> SmtpServer:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     wanted = options.pop("starttls", None)
     if options:
-        raise ValueError(f"smtp_url: unknown option {sorted(options)[0]!r}")
+        raise ValueError(f"smtp_url: unknown option {min(options)!r}")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if (user is None) != (password is None):
@@ -105,8 +105,8 @@ def _tls(scheme: str, wanted: str | None, *, has_password: bool) -> Tls:
 
 def parse_sender(mail_from: str) -> Address:
     """The `Name <address>` that mails come from; raises ValueError."""
-    name, address = parseaddr(mail_from)
-    fault = address_fault(address)
-    if fault is not None or not mail_from.isprintable():
+    found = getaddresses([mail_from])
+    name, address = found[0] if len(found) == 1 else ("", "")
+    if address_fault(address) is not None or not mail_from.isprintable():
         raise ValueError("mail_from must be an address like `Tradewind <shop@example.com>`")
     return Address(display_name=name, addr_spec=address)

@@ -95,6 +95,4 @@ async def put_preferences(
 
     Mails that keep an account in its owner's hands (`required`) cannot be switched off: 422.
     """
-    return await preferences.set_preferences(
-        notifications, principal.user_id, data.preferences
-    )
+    return await preferences.set_preferences(notifications, principal.user_id, data.preferences)

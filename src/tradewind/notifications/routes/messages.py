@@ -65,9 +65,7 @@ async def get_message(
     return await messages.show_message(notifications, message_id)
 
 
-@post(
-    "/v1/messages/{message_id:uuid}/resend", guards=[staff], tags=TAGS, status_code=202
-)
+@post("/v1/messages/{message_id:uuid}/resend", guards=[staff], tags=TAGS, status_code=202)
 async def resend_message(
     message_id: FromPath[UUID],
     notifications: NamedDependency[NotificationsContext],

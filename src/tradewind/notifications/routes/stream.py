@@ -11,8 +11,8 @@ from uuid import UUID
 
 from litestar import Request, get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
 
 from tradewind.notifications.actions.context import NotificationsContext
 from tradewind.notifications.actions.following import follow, start_position

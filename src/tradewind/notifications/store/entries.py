@@ -26,7 +26,7 @@ class NewEntry(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What came for a person after a position?"""
+    """A question: what came for a person after a position."""
 
     user_id: UUID
     after: int

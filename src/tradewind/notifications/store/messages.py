@@ -148,7 +148,7 @@ async def update_resent(tx: Transaction, message_id: UUID) -> Message | None:
 
 
 async def update_erased(tx: Transaction, user_ids: Sequence[UUID], emails: Sequence[str]) -> None:
-    """Takes people out of their messages: who it was and what it said go, the row stays to count."""
+    """Takes people out of their messages; the row stays, to be counted."""
     await tx.execute(
         """
         UPDATE messages SET user_id = NULL, recipient = NULL, data = NULL, error = NULL,

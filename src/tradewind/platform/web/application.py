@@ -61,7 +61,7 @@ def build_application(  # noqa: PLR0913  every one named, most with a default
         title=title,
         version=version,
         use_handler_docstrings=True,
-        operation_id_creator=operation_id,  # pyright: ignore[reportArgumentType]
+        operation_id_creator=operation_id,
         tags=[Tag(name=name, description=text) for name, text in (tags or {}).items()],
         # Litestar insists on routes of its own for the schema; no public listener shows these.
         path="/internal/openapi",

@@ -5,6 +5,7 @@ of the file whole and is simply started again. What a line counts (`on_hand`) be
 the difference.
 """
 
+import asyncio
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -84,21 +85,32 @@ async def import_file(
     file = ImportFile(path, options.mapping, options.currency or context.settings.currency)
     report = ImportReport()
     refusals = _Refusals(options.refused_path)
-    for number in file.scan():
-        if number % 10_000 == 0:
-            on_progress(Progress(0, number))
+    await asyncio.to_thread(_scan, file, on_progress)
+    batches = _batches(file.read(), context.settings.import_batch_lines)
     try:
-        for batch in _batches(file.read(), context.settings.import_batch_lines):
+        batch = await asyncio.to_thread(next, batches, None)
+        while batch is not None:
             lines = [one for one in batch if isinstance(one, Line)]
-            plan = await _import_lines(context, lines, only_new=options.only_new)
+            # The next batch is read while the database is busy with this one.
+            plan, following = await asyncio.gather(
+                _import_lines(context, lines, only_new=options.only_new),
+                asyncio.to_thread(next, batches, None),
+            )
             refused = [one for one in batch if isinstance(one, Refused)] + plan.refused
             refused.sort(key=lambda one: one.line)
             refusals.write(refused)
             _count(report, batch, plan, refused)
             on_progress(Progress(report.lines, file.lines, tuple(refused)))
+            batch = following
     finally:
         refusals.close()
     return report
+
+
+def _scan(file: ImportFile, on_progress: Callable[[Progress], None]) -> None:
+    for number in file.scan():
+        if number % 10_000 == 0:
+            on_progress(Progress(0, number))
 
 
 def _count(
@@ -162,14 +174,12 @@ async def _import_once(context: ProductsContext, lines: Sequence[Line], *, only_
         levels = await stock.lock_levels(tx, await imports.list_miscounted(tx, counted))
         known = Known(products, by_sku, by_key, by_path, levels)
         plan = import_plans.plan(lines, known, only_new=only_new)
-        changed = await _save_products(tx, plan)
-        if plan.movements:
-            await stock.update_levels(tx, movements=plan.movements)
-            moved = [movement.sku for movement in plan.movements]
-            changed |= set(await catalogue.list_product_ids(tx, moved))
-        if changed or grown:
+        await _save_products(tx, plan.new(), plan.changed())
+        await stock.update_levels(tx, movements=plan.movements)
+        told = sorted(plan.told())
+        if told or grown:
             tags = (CATEGORIES_TAG,) if grown else ()
-            await context.tell_products_changed(tx, sorted(changed), tags=tags)
+            await context.tell_products_changed(tx, told, tags=tags)
     return plan
 
 
@@ -212,27 +222,31 @@ def _found(tree: Mapping[UUID, Category], paths: Set[CategoryPath]) -> dict[Cate
     return {path: id_ for path, id_ in found.items() if id_ is not None}
 
 
-async def _save_products(tx: Transaction, plan: Plan) -> set[UUID]:
-    """Saves what the plan makes and changes of the catalogue; answers which products."""
-    new, changed = plan.new(), plan.changed()
-    if not new and not changed:
-        return set()
-    new = await _insert(tx, new)
+async def _save_products(
+    tx: Transaction, new: Sequence[Product], changed: Sequence[tuple[Product, Product]]
+) -> None:
+    """Saves what a plan makes and changes of the catalogue."""
+    if new:
+        new = await _insert(tx, new)
     after = [one for _, one in changed]
-    await catalogue.update_products(tx, after)
-    await _save_variants(tx, new, changed)
-    await catalogue.update_images(
-        tx,
-        {one.id: one.images for one in new if one.images}
-        | {one.id: one.images for before, one in changed if one.images != before.images},
-    )
+    if after:
+        await catalogue.update_products(tx, after)
+    if new or after:
+        await _save_variants(tx, new, changed)
     placed = [one for before, one in changed if one.categories != before.categories]
-    await categories.delete_placements(tx, [one.id for one in placed])
+    if placed:
+        await categories.delete_placements(tx, [one.id for one in placed])
     pairs = [(one.id, category_id) for one in [*new, *placed] for category_id in one.categories]
-    await categories.insert_placements(tx, pairs)
-    await categories.update_copies(tx, [one.id for one in after])
-    await catalogue.insert_words(tx, [*new, *after])
-    return {one.id for one in [*new, *after]}
+    if pairs:
+        await categories.insert_placements(tx, pairs)
+    if after:
+        await categories.update_copies(tx, [one.id for one in after])
+    pictured = [one for before, one in changed if one.images != before.images]
+    images = {one.id: one.images for one in [*(one for one in new if one.images), *pictured]}
+    if images:
+        await catalogue.update_images(tx, images)
+    if new or after:
+        await catalogue.insert_words(tx, [*new, *after])
 
 
 async def _insert(tx: Transaction, products: Sequence[Product]) -> list[Product]:
@@ -266,10 +280,11 @@ async def _save_variants(
         edited += [one for one in after.variants if one.sku in known and known[one.sku] != one]
     if edited:
         await catalogue.update_variants(tx, edited)
-    made = await catalogue.insert_variants(tx, added)
+    made = await catalogue.insert_variants(tx, added) if added else set[str]()
     if len(made) < len(added):
         raise Contended("somebody else made the same SKUs just now")
-    await stock.insert_levels(tx, sorted(made))
+    if made:
+        await stock.insert_levels(tx, sorted(made))
 
 
 class _Refusals:

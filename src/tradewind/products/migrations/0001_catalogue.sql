@@ -47,10 +47,12 @@ CREATE TABLE categories (
 );
 
 -- A product's place in each of its categories (direct) and in all that these lie in. The sort
--- keys are copied from the product, so that a page of a category is one index range.
+-- keys are copied from the product, so that a page of a category is one index range. No foreign
+-- keys: their checks would be half the cost of an import. Products are never deleted, categories
+-- only under the lock of the tree; invariants.sql holds them together.
 CREATE TABLE placements (
-    product_id uuid NOT NULL REFERENCES products,
-    category_id uuid NOT NULL REFERENCES categories,
+    product_id uuid NOT NULL,
+    category_id uuid NOT NULL,
     direct boolean NOT NULL,
     status text NOT NULL,
     price_minor bigint NOT NULL,

@@ -89,6 +89,11 @@ class Plan:
             if (after := self._products[id_]) != before
         ]
 
+    def told(self) -> set[UUID]:
+        """Products of which something changes, be it only what is on hand."""
+        moved = {self._by_sku[movement.sku] for movement in self.movements}
+        return moved | {one.id for one in self.new()} | {one.id for _, one in self.changed()}
+
     def _target(self, line: Line) -> UUID | None:
         found = self._by_sku.get(line.sku)
         return found or (self._by_key.get(line.key) if line.key else None)
