@@ -150,6 +150,12 @@ def replay() -> None:
     _carry_out(lambda settings: events.replay_parked(settings, _CONSOLE))
 
 
+@events_app.command
+def drained() -> None:
+    """Wait until every event was delivered."""
+    _carry_out(lambda settings: events.wait_drained(settings, _CONSOLE))
+
+
 @app.command
 def doctor() -> None:
     """Show what is configured, what answers, and what to install."""

@@ -153,7 +153,7 @@ async def open_store(
         dependencies={"once": Provide(once), "health": given(health)},
         exception_handlers={Replay: answer_replay},
     )
-    front = Front(application, web, cache=cache)
+    front = Front(application, web, cache=cache, position=lambda: _position(databases))
     workers = await _start_workers(services) if working else []
     return Store(front, services, databases, workers, health)
 
@@ -201,5 +201,8 @@ def _web_settings(platform: PlatformSettings) -> WebSettings:
         trusted_proxies=platform.trusted_proxies,
         max_in_flight=platform.in_flight_most,
         log_requests=platform.log_requests,
+        # Whoever wrote just now, or may see more than others, is not answered from the cache.
+        personal_headers=("authorization", "cart-token", "order-token", "consistency-token"),
+        personal_cookies=("session", "__Host-session", "consistency"),
         cached_paths=tuple(CachedPath(path, names) for path, names in products.CACHED_PATHS),
     )

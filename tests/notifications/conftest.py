@@ -87,7 +87,7 @@ async def service(make: Callable[..., Any]) -> Service:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serving() -> AsyncGenerator[Callable[[Service], Any]]:
-    """`await serving(service)`: puts its routes behind a real server."""
+    """Puts the routes of services behind real servers."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(service: Service) -> Service:
@@ -100,7 +100,7 @@ async def serving() -> AsyncGenerator[Callable[[Service], Any]]:
 @contextlib.asynccontextmanager
 async def _served(service: Service) -> AsyncGenerator[None]:
     web = WebSettings()
-    application = build_application(
+    application: Any = build_application(
         [service.running.router],
         settings=web,
         title="Notifications",
@@ -133,7 +133,7 @@ async def _served(service: Service) -> AsyncGenerator[None]:
 
 @pytest.fixture
 def mail_server() -> Iterator[Callable[..., MailServer]]:
-    """Mail servers that run, or, with `start=False`, do not yet."""
+    """Mail servers that run, or, where told so, do not yet."""
     made: list[MailServer] = []
 
     def make_server(*, start: bool = True, **options: Any) -> MailServer:

@@ -216,7 +216,9 @@ class MailServer(Controller):
     """A real SMTP server on a free loopback port."""
 
     def __init__(self, mailbox: Mailbox, port: int, **options: Any) -> None:
-        super().__init__(mailbox, hostname="127.0.0.1", port=port, **options)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  its options are untyped
+            mailbox, hostname="127.0.0.1", port=port, **options
+        )
         self.mailbox = mailbox
         self.url = f"smtp://127.0.0.1:{port}?starttls=never"
 

@@ -1,5 +1,7 @@
 """`tradewind events`: what could not be delivered; one rule: a replay applies nothing twice."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,7 @@ from tradewind.commands.place import home_of, running_database, secret_of
 from tradewind.compose import open_databases
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Database
-from tradewind.platform.inbox import list_parked, update_replayed
+from tradewind.platform.inbox import count_waiting, list_parked, update_replayed
 
 
 async def _databases(settings: Mapping[str, Any]) -> dict[str, Database]:
@@ -46,3 +48,19 @@ async def replay_parked(settings: Mapping[str, Any], console: Console) -> None:
             total += await update_replayed(tx)
         await database.close()
     console.print(f"{total} parked deliveries are due again.")
+
+
+async def wait_drained(settings: Mapping[str, Any], console: Console) -> None:
+    """Returns when every saved event was told and every failed delivery settled or parked."""
+    databases = await _databases(settings)
+    started = time.monotonic()
+    waiting = 1
+    while waiting:
+        waiting = 0
+        for database in databases.values():
+            async with database.reading() as reading:
+                waiting += await count_waiting(reading)
+        await asyncio.sleep(0.05 if waiting else 0)
+    for database in databases.values():
+        await database.close()
+    console.print(f"Nothing waits, after {time.monotonic() - started:.1f} s.")

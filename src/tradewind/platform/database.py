@@ -6,11 +6,13 @@ services and to payment providers. READ COMMITTED; time-outs are set on every co
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import asyncpg
@@ -130,15 +132,15 @@ class Reading:
 
     async def fetch(self, query: LiteralString, *arguments: Any) -> list[Row]:
         """All rows."""
-        return await self._database.watched(self._connection.fetch(query, *arguments), query)
+        return await self._database.watched(query, self._connection.fetch, query, *arguments)
 
     async def fetch_row(self, query: LiteralString, *arguments: Any) -> Row | None:
         """The first row, or None."""
-        return await self._database.watched(self._connection.fetchrow(query, *arguments), query)
+        return await self._database.watched(query, self._connection.fetchrow, query, *arguments)
 
     async def fetch_value(self, query: LiteralString, *arguments: Any) -> Any:
         """The first column of the first row, or None."""
-        return await self._database.watched(self._connection.fetchval(query, *arguments), query)
+        return await self._database.watched(query, self._connection.fetchval, query, *arguments)
 
 
 class Transaction(Reading):
@@ -153,14 +155,14 @@ class Transaction(Reading):
 
     async def execute(self, query: LiteralString, *arguments: Any) -> str:
         """Runs a statement; answers its command tag (`UPDATE 3`)."""
-        return await self._database.watched(self._connection.execute(query, *arguments), query)
+        return await self._database.watched(query, self._connection.execute, query, *arguments)
 
     async def copy(self, table: str, columns: Iterable[str], records: Iterable[tuple[Any, ...]]) -> None:
         """COPY, for thousands of rows."""
-        copying = self._connection.copy_records_to_table(
-            table, columns=list(columns), records=records
+        copying = partial(
+            self._connection.copy_records_to_table, columns=list(columns), records=records
         )
-        await self._database.watched(copying, f"COPY {table}")
+        await self._database.watched(f"COPY {table}", copying, table)
 
     async def notify(self, channel: str, payload: str = "") -> None:
         """NOTIFY at commit; payload up to 8,000 bytes."""
@@ -233,8 +235,10 @@ class Database:
         now = await connection.fetchval("SELECT clock_timestamp()")
         self.clock.set(now, (before + time.monotonic()) / 2)
 
-    async def watched(self, awaitable: Awaitable[Answer], what: str) -> Answer:
-        """Awaits a statement, telling the probe before and after; its failures become ours.
+    async def watched(
+        self, what: str, call: Callable[..., Awaitable[Answer]], *arguments: Any
+    ) -> Answer:
+        """Carries out a statement, telling the probe before and after; its failures become ours.
 
         Here and not around the whole transaction: what else fails in there, a bus or a file, is
         not the database.
@@ -242,7 +246,7 @@ class Database:
         if self._probe is not None:
             self._probe(f"before {what}")
         try:
-            answer = await awaitable
+            answer = await call(*arguments)
         except _CONTENDED as error:
             raise Contended(f"the database is contended: {error}") from error
         except _GONE as error:
@@ -269,7 +273,7 @@ class Database:
         assert_no_transaction("a second transaction")
         async with self._acquired() as connection:
             tx = Transaction(connection, self, once)
-            await self.watched(connection.execute("BEGIN"), "BEGIN")
+            await self.watched("BEGIN", connection.execute, "BEGIN")
             flag = _inside.set(True)
             try:
                 if once is not None:
@@ -277,10 +281,9 @@ class Database:
                 yield tx
                 if once is not None:
                     await once.keep(tx)
-                await self.watched(connection.execute("COMMIT"), "COMMIT")
+                await self.watched("COMMIT", connection.execute, "COMMIT")
             except BaseException:
-                if not connection.is_closed():
-                    await asyncio.shield(_rollback(connection))
+                await asyncio.shield(_rollback(connection))
                 raise
             finally:
                 _inside.reset(flag)
@@ -315,13 +318,12 @@ class Database:
         """
         async with self._acquired() as connection:
             tx = Transaction(connection, self, None)
-            await self.watched(connection.execute("BEGIN"), "BEGIN")
+            await self.watched("BEGIN", connection.execute, "BEGIN")
             try:
                 yield tx
-                await self.watched(connection.execute("COMMIT"), "COMMIT")
+                await self.watched("COMMIT", connection.execute, "COMMIT")
             except BaseException:
-                if not connection.is_closed():
-                    await asyncio.shield(_rollback(connection))
+                await asyncio.shield(_rollback(connection))
                 raise
 
     @asynccontextmanager
@@ -349,13 +351,22 @@ class Database:
     async def keep_listening(self) -> None:
         """One step of a worker: makes sure that the listening connection lives."""
         if self._listener is not None and not self._listener.is_closed():
-            await self._set_clock(self._listener)
+            try:
+                await self._set_clock(self._listener)
+            except Exception:
+                # It may never say so itself: a server that hangs, an answer cut in two.
+                self._listener.terminate()
+                self._listener = None
+                raise
             return
-        self._listener = await asyncpg.connect(
-            **self.address.arguments(), timeout=5, command_timeout=5
-        )
-        for channel in self._channels:
-            await self._listener.add_listener(channel, self._notified)
+        listener = await asyncpg.connect(**self.address.arguments(), timeout=5, command_timeout=5)
+        try:
+            for channel in self._channels:
+                await listener.add_listener(channel, self._notified)
+        except BaseException:
+            listener.terminate()
+            raise
+        self._listener = listener
         for channel, callback in self._channels.items():
             _log.debug("listening", channel=channel)
             callback("")  # whatever was missed meanwhile
@@ -385,7 +396,9 @@ async def _rollback(connection: Any) -> None:
     try:
         await connection.execute("ROLLBACK")
     except _GONE:
-        connection.terminate()
+        # A connection that was lost has been taken from us already; then there is nothing to end.
+        with contextlib.suppress(asyncpg.InterfaceError):
+            connection.terminate()
 
 
 async def _translated(awaitable: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from tradewind.platform.database import Contended, Database, DatabaseDown, Transaction
+from tradewind.platform.database import Contended, Database, DatabaseDown, Reading, Transaction
 from tradewind.platform.events import Event, Message, decode
 from tradewind.platform.lifecycle import Worker
 
@@ -168,6 +168,16 @@ async def list_parked(tx: Transaction) -> list[tuple[Any, ...]]:
         """
     )
     return [tuple(row) for row in rows]
+
+
+async def count_waiting(tx: Reading) -> int:
+    """Events that are not told yet, and failed deliveries that are to be tried again."""
+    return await tx.fetch_value(
+        """
+        SELECT (SELECT count(*) FROM outbox)
+            + (SELECT count(*) FROM deliveries WHERE parked_at IS NULL)
+        """
+    )
 
 
 async def update_replayed(tx: Transaction) -> int:

@@ -5,7 +5,7 @@ position in the database. So a slow client costs nothing but its place in here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -50,7 +50,7 @@ class Streams:
         return iter([one for many in self._by_user.values() for one in many])
 
     @contextmanager
-    def opened(self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]) -> Iterator[Stream]:
+    def opened(self, user_id: UUID, may_go_on: Callable[[], Awaitable[bool]]) -> Generator[Stream]:
         """A stream for as long as the block lasts. Raises TooManyStreams or StreamsFull."""
         if self._count >= self._most:
             raise StreamsFull(

@@ -75,7 +75,8 @@ def _environment(loader: PackageLoader, *, is_html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["amount"] = formatted
+    filters: Any = environment.filters  # typed by jinja2 as only its own
+    filters["amount"] = formatted
     return environment
 
 

@@ -87,7 +87,7 @@ async def list_entries_after(tx: Reading, asks: Sequence[Ask], most: int) -> lis
     )
     answers: list[list[Entry]] = [[] for _ in asks]
     for row in rows:
-        answers[row["n"] - 1].append(_entry(row))
+        answers[int(row["n"]) - 1].append(_entry(row))
     return answers
 
 

@@ -49,6 +49,7 @@ class Front:
         *,
         cache: ResponseCache | None = None,
         public: bool = True,
+        position: Callable[[], int] = lambda: 0,
         new_request_id: Callable[[], str] = _new_request_id,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +64,7 @@ class Front:
         self._sound_paths = self._screen.sound_paths
         self._surely_small = settings.header_limit_bytes // 2
         """Below this no exact count is needed, what it counts besides being less than the rest."""
-        self._rules = OutgoingRules(settings)
+        self._rules = OutgoingRules(settings, position)
         self._more_to_say = self._rules.cors.used
         self._slow_seconds = -1.0 if settings.log_requests else settings.slow_seconds
         self._hot: HotReads | None = None

@@ -114,7 +114,10 @@ _STATUS: Mapping[type[StoreError], int] = {
 
 
 # An error whose kind says one thing and whose protocol says another, by its code.
-_STATUS_OF_CODE: Mapping[str, int] = {"idempotency_key_required": 400}
+_STATUS_OF_CODE: Mapping[str, int] = {
+    "idempotency_key_required": 400,
+    "bad_signature": 400,
+}
 
 
 class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

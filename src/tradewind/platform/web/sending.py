@@ -4,7 +4,7 @@ That is: the request id, `nosniff`, a word for caches (private unless the handle
 for pages a content security policy, and `connection: close` while the process drains.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from tradewind.platform.web.answers import is_unchanged
 from tradewind.platform.web.asgi import Message, RawHeaders, Send
@@ -14,7 +14,10 @@ from tradewind.platform.web.settings import WebSettings
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 PRIVATE = (b"cache-control", b"private, no-store")
 CLOSE = (b"connection", b"close")
+CONSISTENCY_HEADER = b"consistency-token"
+CONSISTENCY_COOKIE = "consistency"
 NOT_MODIFIED = 304
+_BAD_REQUEST = 400
 _OK = 200
 _READS = ("GET", "HEAD")
 _NOT_FOR_304 = frozenset({b"content-length", b"content-type", b"content-encoding"})
@@ -23,9 +26,11 @@ _NOT_FOR_304 = frozenset({b"content-length", b"content-type", b"content-encoding
 class OutgoingRules:
     """What is the same for all answers of one listener."""
 
-    __slots__ = ("cors", "page_headers", "personal_cookies", "personal_headers")
+    __slots__ = ("cors", "page_headers", "personal_cookies", "personal_headers", "position")
 
-    def __init__(self, settings: WebSettings) -> None:
+    def __init__(self, settings: WebSettings, position: Callable[[], int]) -> None:
+        self.position = position
+        """The newest position in the record that a write of this process may have."""
         self.cors = CrossOrigin(settings)
         self.page_headers = page_headers(settings)
         self.personal_headers = frozenset(
@@ -100,6 +105,8 @@ class Outgoing:
             headers.append(PRIVATE)
         if known.get(b"content-type", b"").startswith(b"text/html"):
             headers.extend(header for header in rules.page_headers if header[0] not in known)
+        if self._method not in _READS and status < _BAD_REQUEST:
+            headers.extend(self._consistency())
         if rules.cors.used:
             headers.extend(rules.cors.headers(self._named))
         if self._closing and b"connection" not in known:
@@ -110,6 +117,15 @@ class Outgoing:
             self._bodiless = True
         self.status = status
         return {"type": "http.response.start", "status": status, "headers": headers}
+
+    def _consistency(self) -> RawHeaders:
+        """What a read after this write is to show, so that it is at least as fresh."""
+        token = b"%x" % self._rules.position()
+        told: RawHeaders = [(CONSISTENCY_HEADER, token)]
+        if b"cookie" in self._named:
+            cookie = b"%b=%b; Path=/; Max-Age=60; SameSite=Lax; HttpOnly"
+            told.append((b"set-cookie", cookie % (CONSISTENCY_COOKIE.encode(), token)))
+        return told
 
     def _has_it_already(self, etag: bytes) -> bool:
         unless = self._named.get(b"if-none-match")
