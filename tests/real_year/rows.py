@@ -39,18 +39,24 @@ def row(
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def line(*cells: str | int, **more: str) -> Line:
+def line(
+    invoice: str = "536365",
+    code: str = "85123A",
+    quantity: int = 6,
+    price: str = "2.55",
+    **more: str,
+) -> Line:
     """The same, as the replay reads it."""
-    [made] = lines_of([row(*cells, **more)])  # pyright: ignore[reportArgumentType]  as in `row`
+    [made] = lines_of([row(invoice, code, quantity, price, **more)])
     return made
 
 
 def write_year(path: Path, rows: Iterable[Row]) -> Path:
     """A compressed file of these lines."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([cells[name] for name in COLUMNS] for cells in rows)
     path.write_bytes(lzma.compress(text.getvalue().encode(), preset=0))
     return path
 

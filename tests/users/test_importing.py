@@ -92,7 +92,7 @@ async def test_refused_lines_are_reported(users: Instance, tmp_path: Path) -> No
     path = _written(tmp_path / "users.csv", rows)
     with path.open("ab") as file:
         file.write(f"{mark}12,\xe9tude-{mark},{HASH},\n".encode("latin-1"))
-        file.write(f'{mark}13,"un"closed-{mark},{HASH},\n'.encode())
+        file.write(f'{mark}13,"unclosed-{mark},{HASH},\n'.encode())
         file.write(f"{mark}14,five-{mark},{HASH},,excess\n".encode())
         file.write(f"{mark}15,last-{mark},{HASH}\n".encode())
     report = await _import(users, path)

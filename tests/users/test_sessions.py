@@ -139,7 +139,7 @@ async def test_last_seen_is_noted_beside(users: Instance) -> None:
     assert not live._seen
     async with users.database.transaction() as tx:
         await tx.execute(
-            "UPDATE sessions SET last_seen_at = now() - $2 WHERE user_id = $1",
+            "UPDATE sessions SET last_seen_at = now() - $2::interval WHERE user_id = $1",
             UUID(me["id"]),
             timedelta(hours=1),
         )

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-import msgspec
-
 from tradewind.notifications.actions.context import NotificationsContext
 from tradewind.notifications.actions.erasure import forget_people
 from tradewind.notifications.actions.telling import tell
@@ -216,8 +214,10 @@ async def tell_order_shipped(
             "order_shipped",
             event,
             event.fulfillment_id,
-            msgspec.structs.replace(
-                _about(event, lines=event.lines, token=tokens.get(event.order_id)),
+            _about(
+                event,
+                lines=event.lines,
+                order_token=tokens.get(event.order_id),
                 carrier=event.carrier or None,
                 tracking=event.tracking or None,
             ),
@@ -237,7 +237,7 @@ async def tell_order_delivered(
             "order_delivered",
             event,
             event.fulfillment_id,
-            _about(event, token=tokens.get(event.order_id)),
+            _about(event, order_token=tokens.get(event.order_id)),
         )
         for event in events
     ]
@@ -254,8 +254,9 @@ async def tell_order_cancelled(
             "order_cancelled",
             event,
             event.order_id,
-            msgspec.structs.replace(
-                _about(event, token=tokens.get(event.order_id)),
+            _about(
+                event,
+                order_token=tokens.get(event.order_id),
                 amount_minor=event.refunded_minor,
             ),
         )
@@ -274,13 +275,11 @@ async def tell_order_refunded(
             "order_refunded",
             event,
             event.refund_id,
-            msgspec.structs.replace(
-                _about(
-                    event,
-                    lines=event.lines,
-                    token=tokens.get(event.order_id),
-                    reason=event.reason or None,
-                ),
+            _about(
+                event,
+                lines=event.lines,
+                order_token=tokens.get(event.order_id),
+                reason=event.reason or None,
                 amount_minor=event.amount_minor,
             ),
         )
@@ -322,7 +321,7 @@ def _confirmed(event: OrderPlaced | PaymentSettled) -> Draft:
         user_id=event.user_id,
         email=_reachable(event.email),
         order_id=event.order_id,
-        mail_data=encode(_about(event, lines=event.lines, token=token)),
+        mail_data=encode(_about(event, lines=event.lines, order_token=token)),
         entry_data=encode(_about(event)) if event.user_id is not None else b"",
     )
 
@@ -341,28 +340,20 @@ def _later(kind: Kind, event: _OrderEvent, cause: UUID, facts: Facts) -> Draft:
     )
 
 
-def _about(
-    event: _OrderEvent,
-    *,
-    lines: Sequence[SoldLine] = (),
-    token: str | None = None,
-    reason: str | None = None,
-) -> Facts:
-    """The facts of an order; of a long one only the lines that a mail shows."""
+def _about(event: _OrderEvent, *, lines: Sequence[SoldLine] = (), **more: Any) -> Facts:
+    """The facts of an order and `more`; of a long one only the lines that a mail shows."""
+    shown = [
+        Line(one.title, one.quantity, one.unit_price_minor, one.total_minor)
+        for one in lines[:LINES_SHOWN]
+    ]
     return Facts(
         order_id=event.order_id,
         number=event.number,
         currency=event.currency,
         total_minor=event.total_minor,
-        lines=tuple(
-            [
-                Line(one.title, one.quantity, one.unit_price_minor, one.total_minor)
-                for one in lines[:LINES_SHOWN]
-            ]
-        ),
+        lines=tuple(shown),
         lines_more=max(0, len(lines) - LINES_SHOWN),
-        reason=reason,
-        order_token=token,
+        **more,
     )
 
 

@@ -44,6 +44,7 @@ _GONE = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.TooManyConnectionsError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -395,8 +396,8 @@ async def _nothing(_connection: Any) -> None:
 async def _rollback(connection: Any) -> None:
     try:
         await connection.execute("ROLLBACK")
-    except _GONE:
-        # A connection that was lost has been taken from us already; then there is nothing to end.
+    except Exception:  # noqa: BLE001  whatever it was, nobody may get this connection again
+        # One that was lost has been taken from us already; then there is nothing to end.
         with contextlib.suppress(asyncpg.InterfaceError):
             connection.terminate()
 

@@ -95,7 +95,10 @@ class Reserved(msgspec.Struct, frozen=True):
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """A question for prices, titles and availability; `currency` as in Reserve."""
+    """A question for prices, titles and availability; `currency` as in Reserve.
+
+    Without SKUs: whether anything is priced in the currency (NoPrice if not).
+    """
 
     skus: tuple[str, ...]
     currency: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tradewind.platform.money import Currency, Money
+from tradewind.platform.money import CURRENCIES, Currency, Money
 from tradewind.platform.web.bodies import FieldFault
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -77,11 +77,21 @@ class PaymentBody(msgspec.Struct, frozen=True):
         refuse_card_numbers("token", self.token)
 
 
+def refuse_unknown_currency(currency: str | None) -> None:
+    """Raises FieldFault where a code is of no currency."""
+    if currency is not None and currency not in CURRENCIES:
+        raise FieldFault("currency", f"`{currency}` is not an ISO 4217 currency code")
+
+
 class CartBody(msgspec.Struct, frozen=True):
     """A new cart."""
 
     lines: list[LineBody] = []
     currency: Currency | None = None
+
+    def __post_init__(self) -> None:
+        """Only real currencies."""
+        refuse_unknown_currency(self.currency)
 
 
 class QuantityBody(msgspec.Struct, frozen=True):
@@ -110,6 +120,10 @@ class CheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
     billing_address: AddressBody | None = None
     expected_total: Money | None = None
     currency: Currency | None = None
+
+    def __post_init__(self) -> None:
+        """Only real currencies."""
+        refuse_unknown_currency(self.currency)
 
 
 class ReasonBody(msgspec.Struct, frozen=True):

@@ -29,15 +29,16 @@ def _shown(view: CartView, status: int = 200) -> Response[CartView]:
 
 @post("/v1/carts", tags=TAGS)
 async def create_cart(
-    data: JSONBody[CartBody],
     orders: NamedDependency[OrdersContext],
     principal: NamedDependency[Principal | None],
     once: NamedDependency[Once],
+    data: JSONBody[CartBody | None] = None,
 ) -> Response[CartView]:
     """Make a cart; a guest sends its secret `token` as `Cart-Token` from then on."""
     user_id = principal.user_id if principal else None
-    lines = [(line.sku, line.quantity) for line in data.lines]
-    return _shown(await carts.create_cart(orders, user_id, lines, data.currency, once), 201)
+    wanted = data or CartBody()
+    lines = [(line.sku, line.quantity) for line in wanted.lines]
+    return _shown(await carts.create_cart(orders, user_id, lines, wanted.currency, once), 201)
 
 
 @get("/v1/carts/{cart_id:uuid}", tags=TAGS)

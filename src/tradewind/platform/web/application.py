@@ -120,6 +120,6 @@ def _documentation(*, https: bool) -> list[ControllerRouterHandler]:
     @get("/docs", include_in_schema=False, sync_to_thread=False)
     def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answer the documentation page."""
-        return answer(request, "page", "text/html; charset=utf-8")
+        return answer(request, "page", "text/html")
 
     return [get_schema, get_docs]

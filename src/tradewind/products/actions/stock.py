@@ -291,4 +291,11 @@ async def quote_lines(
         articles = await stock.list_articles(
             reading, {sku for request in requests for sku in request.skus}
         )
-    return [quoted(request.skus, request.currency, articles) for request in requests]
+        asked = {one.currency for one in requests if one.currency and not one.skus}
+        unknown = asked - await stock.list_priced_currencies(reading, asked) if asked else asked
+    return [
+        NoPrice(f"nothing is priced in {one.currency}")
+        if one.currency in unknown
+        else quoted(one.skus, one.currency, articles)
+        for one in requests
+    ]

@@ -34,3 +34,6 @@ CREATE TABLE reservations (
 ) WITH (fillfactor = 80);
 CREATE INDEX reservations_expires_at ON reservations (expires_at) WHERE state = 'held';
 CREATE INDEX reservations_settled_at ON reservations USING brin (settled_at);
+
+-- Whether anything is priced in a currency, however large the catalogue is.
+CREATE INDEX variants_currency ON variants (currency);

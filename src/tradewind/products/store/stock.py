@@ -73,6 +73,18 @@ async def list_articles(tx: Reading, skus: Iterable[str]) -> dict[str, Article]:
     return {row["sku"]: _article(row) for row in rows}
 
 
+async def list_priced_currencies(tx: Reading, currencies: Iterable[str]) -> set[str]:
+    """Those of the currencies that anything is priced in."""
+    rows = await tx.fetch(
+        """
+        SELECT asked FROM unnest($1::text[]) AS asked
+        WHERE EXISTS (SELECT 1 FROM variants WHERE currency = asked)
+        """,
+        list(currencies),
+    )
+    return {row[0] for row in rows}
+
+
 def _article(row: Row) -> Article:
     title, variant = row["title"], row["variant"]
     if variant and variant != title:

@@ -24,7 +24,6 @@ from tradewind.users.store import accounts
 
 _BATCH = 500
 _LINE_CHARACTERS_MOST = 10_000
-_EXCESS = "more fields than columns"
 _COLUMNS = {"id", "username", "password"}
 
 Row = dict[str, Any]
@@ -164,23 +163,28 @@ def _json_lines(file: Iterable[str]) -> Iterator[Line]:
 
 
 def _csv_lines(file: Iterable[str]) -> Iterator[Line]:
-    reader = csv.DictReader(file, restkey=_EXCESS, strict=True)
+    """Each line by itself: no column holds a line end, and a stray quote spoils its line only."""
+    lines = enumerate(file, 1)
     try:
-        names = set(reader.fieldnames or ())
-    except csv.Error as error:
+        columns = _fields(next(lines)[1])
+    except (StopIteration, csv.Error) as error:
         raise ImportUnreadable("neither JSON Lines nor CSV") from error
-    if not names >= _COLUMNS:
-        missing = ", ".join(sorted(_COLUMNS - names))
+    if not _COLUMNS <= set(columns):
+        missing = ", ".join(sorted(_COLUMNS - set(columns)))
         raise ImportUnreadable(f"the first line must name the columns; missing: {missing}")
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield reader.line_num, Fault(f"not readable as CSV: {error}")
+    for number, text in lines:
+        if not text.strip():
             continue
-        if _EXCESS in row:
-            yield reader.line_num, Fault(_EXCESS)
+        try:
+            fields = _fields(text)
+        except csv.Error as error:
+            yield number, Fault(f"not readable as CSV: {error}")
+            continue
+        if len(fields) > len(columns):
+            yield number, Fault("more fields than columns")
         else:
-            yield reader.line_num, dict(row)
+            yield number, dict(zip(columns, fields, strict=False))
+
+
+def _fields(text: str) -> list[str]:
+    return next(csv.reader([text.rstrip("\r\n")], strict=True))
