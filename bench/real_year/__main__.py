@@ -111,8 +111,7 @@ def judge(
     differences = compare(plan, expected, outcome)
     told = line_of_totals(outcome, expected, differences, seconds)
     name = f"A real shop's year, replayed: {len(plan.days)} trading days"
-    bought = outcome.book.purchases
-    picture = draw(name, outcome.months, bought, outcome.began, line_of_speed(outcome))
+    picture = draw(name, line_of_speed(outcome), outcome.months, outcome.days)
     options.out.write_text(picture, encoding="utf-8")
     details = options.out.with_suffix(".json")
     report = {"totals": told, **report_of(plan, outcome), "differences": differences}

@@ -4,30 +4,24 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from bench.real_year.figures import Figures
-from bench.real_year.trading import Purchase
+from bench.real_year.replay import DaySpeed
 
 WIDTH, HEIGHT = 960, 720
 LEFT, RIGHT, PANEL = 70, 20, 220
 FIRST, SECOND = 110, 430
 """Where the two panels begin."""
-BUCKETS = 120
+BARS_MOST = 120
 INK, PALE, BLUE, RED, GREEN = "#1f2933", "#d9e2ec", "#3e7cb1", "#d1495b", "#2a9d8f"
 
 
-def draw(
-    title: str,
-    months: Mapping[str, Figures],
-    purchases: Sequence[Purchase],
-    began: float,
-    note: str,
-) -> str:
+def draw(title: str, note: str, months: Mapping[str, Figures], days: Sequence[DaySpeed]) -> str:
     """Revenue per month above, purchases per second over the replay below."""
     inside = [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         _text(LEFT, 36, title, size=20, weight="bold"),
         _text(LEFT, 60, note, size=13),
         *_revenue(months),
-        *_throughput(purchases, began),
+        *_throughput(days),
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -61,39 +55,39 @@ def _revenue(months: Mapping[str, Figures]) -> list[str]:
     return drawn
 
 
-def _throughput(purchases: Sequence[Purchase], began: float) -> list[str]:
-    last = max((one.at for one in purchases), default=began)
-    bucket = max((last - began) / BUCKETS, 1e-9)
-    orders, lines = [0] * (BUCKETS + 1), [0] * (BUCKETS + 1)
-    for one in purchases:
-        place = int((one.at - began) / bucket)
-        orders[place] += 1
-        lines[place] += one.lines
-    most = max(orders) / bucket
-    top, base = _round_up(most), SECOND + PANEL
-    width = (WIDTH - LEFT - RIGHT) / (BUCKETS + 1)
-    many = max(lines) / bucket
+def _throughput(days: Sequence[DaySpeed]) -> list[str]:
+    """A bar for each day, or for some days together where they are many."""
+    together = -(-len(days) // BARS_MOST)
+    groups = [days[start : start + together] for start in range(0, len(days), together)]
+    seconds = [sum(one.seconds for one in group) or 1.0 for group in groups]
+    orders = [_rate([one.purchases for one in group], seconds[n]) for n, group in enumerate(groups)]
+    lines = [_rate([one.lines for one in group], seconds[n]) for n, group in enumerate(groups)]
+    top, base = _round_up(max(orders)), SECOND + PANEL
+    width, scale = (WIDTH - LEFT - RIGHT) / len(groups), PANEL / (max(lines) or 1)
+    label = f"order lines per second, highest {max(lines):,.0f}"
     drawn = [
-        _text(LEFT, SECOND - 14, "Purchases per second over the replay", size=14, weight="bold"),
+        _text(LEFT, SECOND - 14, "Purchases per second while open", size=14, weight="bold"),
         _key(LEFT + 330, SECOND - 14, BLUE, "purchases"),
-        _key(LEFT + 430, SECOND - 14, GREEN, f"order lines (highest: {many:,.0f} per second)"),
+        _key(LEFT + 430, SECOND - 14, GREEN, label),
         *_grid(SECOND, top),
     ]
-    for place, count in enumerate(orders):
-        height = count / bucket / top * PANEL
+    for place, rate in enumerate(orders):
+        height = rate / top * PANEL
         drawn.append(_bar(LEFT + place * width, base - height, width * 0.9, height, BLUE))
-    scale = PANEL / (max(lines) or 1)
     points = " ".join(
-        f"{LEFT + (place + 0.5) * width:.1f},{base - count * scale:.1f}"
-        for place, count in enumerate(lines)
+        f"{LEFT + (place + 0.5) * width:.1f},{base - rate * scale:.1f}"
+        for place, rate in enumerate(lines)
     )
     drawn.append(f'<polyline points="{points}" fill="none" stroke="{GREEN}" stroke-width="1.5"/>')
-    minutes = (last - began) / 60
-    for quarter in range(5):
+    for quarter, anchor in enumerate(("start", "middle", "middle", "middle", "end")):
         x = LEFT + (WIDTH - LEFT - RIGHT) * quarter / 4
-        anchor = ("start", "middle", "middle", "middle", "end")[quarter]
-        drawn.append(_text(x, base + 18, f"{minutes * quarter / 4:.1f} min", anchor=anchor))
+        date = days[(len(days) - 1) * quarter // 4].date
+        drawn.append(_text(x, base + 18, date, anchor=anchor))
     return drawn
+
+
+def _rate(counts: Sequence[int], seconds: float) -> float:
+    return sum(counts) / seconds
 
 
 def _grid(top_y: float, most: float) -> list[str]:

@@ -29,6 +29,16 @@ TOLD_EVERY_SECONDS = 10.0
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class DaySpeed:
+    """How long a day's customers took, and what they bought."""
+
+    date: str
+    seconds: float
+    purchases: int
+    lines: int
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a run came to."""
@@ -38,7 +48,7 @@ class Outcome:
     deviations: Deviations = field(default_factory=Deviations)
     retries: Counter[str] = field(default_factory=Counter[str])
     requests: int = 0
-    began: float = 0.0
+    days: list[DaySpeed] = field(default_factory=list[DaySpeed])
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Wall time by phase."""
     client_cpu_seconds: float = 0.0
@@ -103,7 +113,7 @@ async def _replay(
     tell: Tell,
     outcome: Outcome,
 ) -> None:
-    outcome.began = told = time.monotonic()
+    started = told = time.monotonic()
     for number, day in enumerate(plan.days, 1):
         began = time.monotonic()
         async with asyncio.TaskGroup() as morning:
@@ -113,18 +123,20 @@ async def _replay(
                 _timed(outcome, "deliveries", mornings.receive(day)),
             ):
                 morning.create_task(work)
-        opened = time.monotonic()
+        opened, before = time.monotonic(), len(outcome.book.purchases)
         await trading.trade(day)
-        now = time.monotonic()
+        now, bought = time.monotonic(), outcome.book.purchases[before:]
+        lines = sum(one.lines for one in bought)
+        outcome.days.append(DaySpeed(day.date, now - opened, len(bought), lines))
         outcome.seconds["mornings"] += opened - began
         outcome.seconds["trading"] += now - opened
         if now - told >= TOLD_EVERY_SECONDS or number == len(plan.days):
             told = now
-            bought = len(outcome.book.purchases)
+            placed = len(outcome.book.purchases)
             found = len(outcome.deviations.found)
             tell(
-                f"{day.date}, day {number} of {len(plan.days)}: {bought:,} orders, "
-                f"{now - outcome.began:.0f} s" + (f", {found} deviations" if found else "")
+                f"{day.date}, day {number} of {len(plan.days)}: {placed:,} orders, "
+                f"{now - started:.0f} s" + (f", {found} deviations" if found else "")
             )
 
 

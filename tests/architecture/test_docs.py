@@ -37,8 +37,9 @@ def readme() -> str:
 
 
 def found(path: str) -> list[Path]:
-    """What a document means by a path: from the root, or from the package."""
-    return [*ROOT.glob(path.rstrip("/")), *PACKAGE.glob(path.rstrip("/"))]
+    """What a document means by a path: from the root, from the package, or in every service."""
+    wanted = path.rstrip("/")
+    return [*ROOT.glob(wanted), *PACKAGE.glob(wanted), *PACKAGE.glob(f"*/{wanted}")]
 
 
 def defined(module: ast.Module) -> Iterator[str]:

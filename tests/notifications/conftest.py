@@ -38,9 +38,9 @@ SECRET = b"a secret of the test run, not of any store"
 PUBLIC_URL = "https://shop.example"
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def owner(postgres: Address) -> Address:
-    """A migrated database of the test's own."""
+    """A migrated database for all tests of notifications, one after another."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(**postgres.arguments())
     try:
@@ -56,8 +56,9 @@ async def owner(postgres: Address) -> Address:
 async def make(owner: Address) -> AsyncGenerator[Callable[..., Any]]:
     """Services by their settings: `make` again for another process on the same database.
 
-    When the test is over, no invariant may be broken.
+    The database is empty when the test begins; when it is over, no invariant may be broken.
     """
+    await _empty(owner)
     made: list[Service] = []
 
     async def make_service(**settings: Any) -> Service:
@@ -77,6 +78,22 @@ async def make(owner: Address) -> AsyncGenerator[Callable[..., Any]]:
         assert await broken_invariants(made[0].database) == []
     for service in made:
         await service.database.close()
+
+
+async def _empty(owner: Address) -> None:
+    connection = await asyncpg.connect(**owner.arguments())
+    try:
+        await connection.execute(
+            """
+            DO $$ DECLARE one text; BEGIN
+                FOR one IN SELECT tablename FROM pg_tables
+                    WHERE schemaname = 'notifications' AND tablename <> 'schema_migrations'
+                LOOP EXECUTE format('DELETE FROM notifications.%I', one); END LOOP;
+            END $$
+            """
+        )
+    finally:
+        await connection.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

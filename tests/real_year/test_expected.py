@@ -75,35 +75,40 @@ def test_no_code_in_common() -> None:
     assert imported == {"csv", "json", "lzma", "sys", "typing"}
 
 
-def rows_of_a_year() -> st.SearchStrategy[list[Row]]:
-    """Small years in which few customers, codes and prices meet often; sorted as the file is."""
-    one = st.builds(
-        lambda number, kind, code, quantity, price, minute: row(
-            f"{kind}{number}",
-            code,
-            -quantity if kind == "C" else quantity,
-            price,
-            at=f"2011-0{1 + minute // 40}-0{1 + minute // 20} 10:{minute:02}:00",
-            customer="" if number % 5 == 0 else f"{number % 3}.0",
-        ),
+def one_row(number: int, kind: str, code: str, quantity: int, price: str, minute: int) -> Row:
+    """A line of a year in which few customers, codes, prices and days meet often."""
+    return row(
+        f"{kind}{number}",
+        code,
+        -quantity if kind == "C" else quantity,
+        price,
+        at=f"2011-0{1 + minute // 40}-0{1 + minute // 20} 10:{minute:02}:00",
+        customer="" if number % 5 == 0 else f"{number % 3}.0",
+    )
+
+
+ROWS = st.lists(
+    st.builds(
+        one_row,
         st.integers(1, 12),
         st.sampled_from(["", "", "", "C", "C", "A"]),
         st.sampled_from(["11111", "22222a", "22222A", "POST", "DCGS1"]),
         st.integers(-1, 4),
         st.sampled_from(["1.00", "2.5", "2.555", "0.0", "0.004"]),
         st.integers(0, 59),
-    )
-    return st.lists(one, min_size=1, max_size=40).map(
-        lambda rows: sorted(rows, key=lambda cells: cells["InvoiceDate"])
-    )
+    ),
+    min_size=1,
+    max_size=40,
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(rows_of_a_year(), st.integers(1, 4))
+@given(ROWS, st.integers(1, 4))
 def test_two_readings_of_the_rules(rows: list[Row], days: int) -> None:
     """The plan and the count, written apart, agree on every figure of any year."""
     with tempfile.TemporaryDirectory() as folder:
-        path = write_year(Path(folder) / "year.csv.xz", rows)
+        in_time = sorted(rows, key=lambda cells: cells["InvoiceDate"])
+        path = write_year(Path(folder) / "year.csv.xz", in_time)
         plan = make_plan(read_lines(path))
         counted = expected.count(str(path), days)
     plan.days[:] = plan.days[:days]

@@ -212,17 +212,14 @@ async def tell_order_shipped(
     drafts = [
         _later(
             "order_shipped",
-            event,
-            event.fulfillment_id,
-            _about(
-                event,
-                lines=event.lines,
-                order_token=tokens.get(event.order_id),
-                carrier=event.carrier or None,
-                tracking=event.tracking or None,
-            ),
+            one,
+            one.fulfillment_id,
+            tokens,
+            lines=one.lines,
+            carrier=one.carrier or None,
+            tracking=one.tracking or None,
         )
-        for event in events
+        for one in events
     ]
     await tell(context, tx, drafts)
 
@@ -232,15 +229,7 @@ async def tell_order_delivered(
 ) -> None:
     """A parcel has arrived."""
     tokens = await _guests_tokens(tx, events)
-    drafts = [
-        _later(
-            "order_delivered",
-            event,
-            event.fulfillment_id,
-            _about(event, order_token=tokens.get(event.order_id)),
-        )
-        for event in events
-    ]
+    drafts = [_later("order_delivered", one, one.fulfillment_id, tokens) for one in events]
     await tell(context, tx, drafts)
 
 
@@ -250,17 +239,8 @@ async def tell_order_cancelled(
     """An order is off, and the money on its way back."""
     tokens = await _guests_tokens(tx, events)
     drafts = [
-        _later(
-            "order_cancelled",
-            event,
-            event.order_id,
-            _about(
-                event,
-                order_token=tokens.get(event.order_id),
-                amount_minor=event.refunded_minor,
-            ),
-        )
-        for event in events
+        _later("order_cancelled", one, one.order_id, tokens, amount_minor=one.refunded_minor)
+        for one in events
     ]
     await tell(context, tx, drafts)
 
@@ -273,17 +253,14 @@ async def tell_order_refunded(
     drafts = [
         _later(
             "order_refunded",
-            event,
-            event.refund_id,
-            _about(
-                event,
-                lines=event.lines,
-                order_token=tokens.get(event.order_id),
-                reason=event.reason or None,
-                amount_minor=event.amount_minor,
-            ),
+            one,
+            one.refund_id,
+            tokens,
+            lines=one.lines,
+            reason=one.reason or None,
+            amount_minor=one.amount_minor,
         )
-        for event in events
+        for one in events
     ]
     await tell(context, tx, drafts)
 
@@ -326,9 +303,17 @@ def _confirmed(event: OrderPlaced | PaymentSettled) -> Draft:
     )
 
 
-def _later(kind: Kind, event: _OrderEvent, cause: UUID, facts: Facts) -> Draft:
+def _later(
+    kind: Kind,
+    event: _OrderEvent,
+    cause: UUID,
+    tokens: Mapping[UUID, str],
+    *,
+    lines: Sequence[SoldLine] = (),
+    **more: Any,
+) -> Draft:
     """What comes after the confirmation: mail and entry say the same."""
-    data = encode(facts)
+    data = encode(_about(event, lines=lines, order_token=tokens.get(event.order_id), **more))
     return Draft(
         kind=kind,
         cause=cause,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from tradewind.platform.errors import Invalid, StoreError
+from tradewind.platform.errors import FieldError, Invalid, StoreError
 
 Contract = TypeVar("Contract")
 
@@ -27,6 +27,7 @@ class WireError(msgspec.Struct, frozen=True):
     detail: str
     extra: dict[str, Any]
     retry_after_seconds: int | None = None
+    errors: tuple[FieldError, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +101,10 @@ def _is_error(kind: Any) -> bool:
 
 def _outcome(value: Any) -> Outcome:
     if isinstance(value, StoreError):
-        error = WireError(value.code, value.detail, dict(value.extra), value.retry_after_seconds)
+        faults = value.errors if isinstance(value, Invalid) else ()
+        error = WireError(
+            value.code, value.detail, dict(value.extra), value.retry_after_seconds, faults
+        )
         return Outcome(error=error)
     return Outcome(msgspec.Raw(msgspec.json.encode(value)))
 
@@ -108,7 +112,7 @@ def _outcome(value: Any) -> Outcome:
 def _error(told: WireError) -> StoreError:
     kind = _kinds().get(told.code, StoreError)
     if issubclass(kind, Invalid):
-        return kind(told.detail, extra=told.extra)
+        return kind(told.detail, errors=told.errors, extra=told.extra)
     return kind(told.detail, extra=told.extra, retry_after_seconds=told.retry_after_seconds)
 
 
