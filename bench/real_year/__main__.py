@@ -14,7 +14,7 @@ import uvloop
 from bench.real_year.figures import Expected, totals
 from bench.real_year.lines import read_lines
 from bench.real_year.picture import draw
-from bench.real_year.plan import Plan, make_plan
+from bench.real_year.plan import Plan, make_short_plan
 from bench.real_year.replay import Outcome, run
 from bench.real_year.report import compare, line_of_speed, line_of_totals, report_of
 from bench.real_year.store_process import StoreFailed, StoreProcess
@@ -34,8 +34,7 @@ def main() -> int:
         return 2
     options.out.parent.mkdir(parents=True, exist_ok=True)
     counting = start_count(path, options.days)
-    plan = make_plan(read_lines(path))
-    plan = Plan(plan.days[: options.days], plan.titles, plan.first_prices)
+    plan = make_short_plan(list(read_lines(path)), options.days)
     expected = msgspec.json.decode(counting.communicate()[0], type=Expected)
     tell(
         f"{expected.days} days, {expected.lines:,} lines, "

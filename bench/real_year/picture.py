@@ -11,6 +11,7 @@ LEFT, RIGHT, PANEL = 70, 20, 220
 FIRST, SECOND = 110, 430
 """Where the two panels begin."""
 BARS_MOST = 120
+FONT = "system-ui, DejaVu Sans, sans-serif"
 INK, PALE, BLUE, RED, GREEN = "#1f2933", "#d9e2ec", "#3e7cb1", "#d1495b", "#2a9d8f"
 
 
@@ -25,7 +26,7 @@ def draw(title: str, note: str, months: Mapping[str, Figures], days: Sequence[Da
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'width="{WIDTH}" height="{HEIGHT}" font-family="system-ui, sans-serif" fill="{INK}">\n'
+        f'width="{WIDTH}" height="{HEIGHT}" font-family="{FONT}" fill="{INK}">\n'
         + "\n".join(inside)
         + "\n</svg>\n"
     )

@@ -1,7 +1,7 @@
 """The year as a shop lives it; one rule: made of the file alone, before anything is sold."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -42,8 +42,18 @@ class Plan:
     first_prices: dict[str, int]
 
 
+def make_short_plan(lines: Sequence[Line], trading_days: int | None) -> Plan:
+    """Only so many days, made of their lines alone; the catalogue is the whole year's."""
+    year = make_plan(lines)
+    if trading_days is None or trading_days >= len(year.days):
+        return year
+    end = year.days[trading_days].date
+    days = make_plan(line for line in lines if line.day < end).days
+    return Plan(days, year.titles, year.first_prices)
+
+
 def make_plan(lines: Iterable[Line]) -> Plan:
-    """The whole year."""
+    """What all of these lines become."""
     days: dict[str, Day] = {}
     titles: defaultdict[str, Counter[str]] = defaultdict(Counter)
     invoices: dict[str, list[Line]] = {}

@@ -200,6 +200,8 @@ def _web_settings(platform: PlatformSettings) -> WebSettings:
         cross_origins=platform.allowed_origins,
         trusted_proxies=platform.trusted_proxies,
         max_in_flight=platform.in_flight_most,
+        client_requests_per_second=platform.client_requests_per_second,
+        client_burst=platform.client_burst,
         log_requests=platform.log_requests,
         # Whoever wrote just now, or may see more than others, is not answered from the cache.
         personal_headers=("authorization", "cart-token", "order-token", "consistency-token"),

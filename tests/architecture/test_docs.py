@@ -17,7 +17,7 @@ from tradewind.platform.config import PREFIX
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 PATH = re.compile(
-    r"`((?:[\w.*-]+/)*[\w.*-]+(?:/|\.(?:py|sql|md|toml|json|txt|yml)))(?::([\w.]+))?`"
+    r"`((?:[\w.*-]+/)*[\w*-][\w.*-]*(?:/|\.(?:py|sql|md|toml|json|txt|yml)))(?::([\w.]+))?`"
 )
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
 DECISION = re.compile(r"(\d{4})-[a-z0-9]+(-[a-z0-9]+)*\.md")

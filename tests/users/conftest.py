@@ -180,10 +180,14 @@ class Instance:
         await self.database.close()
 
 
-async def open_instance(owner: Address, changes: Mapping[str, str]) -> Instance:
-    """An instance on a migrated database."""
+async def open_instance(
+    owner: Address, changes: Mapping[str, str], *, real_hashes: bool = False
+) -> Instance:
+    """An instance on a migrated database; its hashes are cheap ones if real ones are not wanted."""
     structs = {"": PlatformSettings, "users": UsersSettings}
     settings = load(structs, {**QUICK, **changes})
+    if not real_hashes:
+        settings["users"] = msgspec.structs.replace(settings["users"], hash_memory_kib=256)
     database = Database(address_of(owner, SECRET, "users"))
     await database.open()
     orders = HeldByOrders()
@@ -220,8 +224,8 @@ async def new_instance(users_owner: Address) -> AsyncGenerator[NewInstance]:
     """`await new_instance({"TRADEWIND_…": "…"})`: another instance over the shared database."""
     made: list[Instance] = []
 
-    async def make(changes: Mapping[str, str] | None = None) -> Instance:
-        made.append(await open_instance(users_owner, changes or {}))
+    async def make(changes: Mapping[str, str] | None = None, **wiring: bool) -> Instance:
+        made.append(await open_instance(users_owner, changes or {}, **wiring))
         return made[-1]
 
     yield make
@@ -231,10 +235,19 @@ async def new_instance(users_owner: Address) -> AsyncGenerator[NewInstance]:
     assert not broken
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def users(new_instance: NewInstance) -> Instance:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_instance(users_owner: Address) -> AsyncGenerator[Instance]:
     """One instance with the default settings."""
-    return await new_instance()
+    instance = await open_instance(users_owner, {})
+    yield instance
+    await instance.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def users(shared_instance: Instance) -> AsyncGenerator[Instance]:
+    """The shared instance; after the test the invariants hold."""
+    yield shared_instance
+    assert not await shared_instance.broken_invariants()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.asyncio
 
 async def test_what_is_not_given_stays(users: Instance) -> None:
     """A change of one field changes one field; null empties a name; unknown fields are nothing."""
-    account = await users.register(name="Ann Lee", username=f"fred-{id(users)}")
+    account = await users.register(name="Ann Lee", username=f"fred-{mark()}")
     me = await users.sign_in(account["email"])
-    answer = await me.patch("/v1/me", json={"username": f"Frida-{id(users)}", "role": "admin"})
+    answer = await me.patch("/v1/me", json={"username": f"Frida-{mark()}", "role": "admin"})
     assert answer.status_code == 200
     seen = (await me.get("/v1/me")).json()
     assert seen == answer.json()
-    assert (seen["name"], seen["username"]) == ("Ann Lee", f"Frida-{id(users)}")
+    assert (seen["name"], seen["username"]) == ("Ann Lee", f"Frida-{mark()}")
     assert (seen["email"], seen["role"]) == (account["email"], "customer")
     assert (await me.patch("/v1/me", json={"name": None})).json()["name"] is None
     assert (await me.patch("/v1/me", json={})).json() == (await me.get("/v1/me")).json()
@@ -41,7 +41,7 @@ async def test_a_lost_race_is_412(users: Instance) -> None:
 
 async def test_a_taken_name_cannot_be_taken_over(users: Instance) -> None:
     """409 for another's user name or address; nothing changes."""
-    other = await users.register(username=f"gina-{id(users)}")
+    other = await users.register(username=f"gina-{mark()}")
     me = await users.customer(name="Ann")
     for change in (
         {"username": other["username"].upper(), "name": "Eve"},
@@ -170,7 +170,7 @@ async def test_nothing_of_the_erased_remains(new_instance: NewInstance) -> None:
     """After erasure no table holds the address, name, client address or id; the event tells others,
     every session is dead, and the name is free again (P19)."""
     users = await new_instance()
-    account = await users.register(name="Zebulon Quux", username=f"zebulon-{id(users)}")
+    account = await users.register(name="Zebulon Quux", username=f"zebulon-{mark()}")
     me = await users.sign_in(account["email"], address="203.0.113.77")
     other = await users.sign_in(account["email"])
     address = {"name": "Z", "line1": "1", "city": "Quuxville", "postalCode": "1", "country": "DE"}

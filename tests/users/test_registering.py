@@ -18,7 +18,7 @@ REQUIRED = {"TRADEWIND_USERS_VERIFY_EMAIL_REQUIRED": "true"}
 
 async def test_an_account_is_made_and_told_of(users: Instance) -> None:
     """201 with an id of version 7; the event with the verification token is saved with it."""
-    account = await users.register(name=" Ann Lee ", username=f"ann {id(users)}")
+    account = await users.register(name=" Ann Lee ", username=f"ann {mark()}")
     assert UUID(account["id"]).version == 7
     event = await users.event(UserRegistered, account["id"])
     assert (str(event.user_id), event.email) == (account["id"], account["email"])
@@ -32,7 +32,7 @@ async def test_an_account_is_made_and_told_of(users: Instance) -> None:
 
 async def test_a_taken_name_is_refused(users: Instance) -> None:
     """409 for the same address or user name, in any spelling."""
-    account = await users.register(username=f"Bob-{id(users)}")
+    account = await users.register(username=f"Bob-{mark()}")
     client = users.client()
     for body in (
         {"email": account["email"].upper()},
@@ -45,7 +45,7 @@ async def test_a_taken_name_is_refused(users: Instance) -> None:
 async def test_thirty_at_once_make_one_account(users: Instance) -> None:
     """Of many registrations of one address one goes through."""
     client = users.client()
-    body = {"email": f"rush-{id(client)}@example.com", "password": PASSWORD}
+    body = {"email": f"rush-{mark()}@example.com", "password": PASSWORD}
     answers = await asyncio.gather(
         *(client.post("/v1/register", json=body) for _ in range(30))
     )
@@ -89,7 +89,7 @@ async def test_a_repeated_registration_is_answered_again(users: Instance) -> Non
     """Same key and body: the same answer; other body: 422. What is stored holds no hash of the
     body that a password could be guessed from."""
     client, headers = users.client(), key()
-    body = {"email": f"twice-{id(client)}@example.com", "password": PASSWORD}
+    body = {"email": f"twice-{mark()}@example.com", "password": PASSWORD}
     first = await client.post("/v1/register", json=body, headers=headers)
     second = await client.post("/v1/register", json=body, headers=headers)
     assert (second.status_code, second.content) == (201, first.content)
@@ -102,7 +102,7 @@ async def test_a_repeated_registration_is_answered_again(users: Instance) -> Non
 async def test_a_stored_fingerprint_tells_nothing_of_the_password(users: Instance) -> None:
     """The fingerprint of a body with a password in it is keyed: it cannot be guessed against."""
     client, headers = users.client(), key()
-    body = f'{{"email":"sealed-{id(client)}@example.com","password":"{PASSWORD}"}}'.encode()
+    body = f'{{"email":"sealed-{mark()}@example.com","password":"{PASSWORD}"}}'.encode()
     answer = await client.post(
         "/v1/register", content=body, headers={**headers, "Content-Type": "application/json"}
     )
@@ -119,7 +119,7 @@ async def test_a_taken_address_is_answered_like_a_free_one(new_instance: NewInst
     account = await users.register(name="Ann")
     client = users.client()
     body = {"email": account["email"].upper(), "password": "somebody else's phrase"}
-    free = {"email": f"free-{id(client)}@example.com", "password": PASSWORD}
+    free = {"email": f"free-{mark()}@example.com", "password": PASSWORD}
     answers = [
         await client.post("/v1/register", json=one) for one in (free, body, body)
     ]
@@ -140,7 +140,7 @@ async def test_a_taken_address_is_answered_like_a_free_one(new_instance: NewInst
 async def test_a_taken_user_name_is_told_alone(new_instance: NewInstance) -> None:
     """A user name is no secret; whether the address is taken as well cannot be seen from it."""
     users = await new_instance(REQUIRED)
-    account = await users.register(username=f"carla-{id(new_instance)}")
+    account = await users.register(username=f"carla-{mark()}")
     for email in (account["email"], "free-" + account["email"]):
         body = {"email": email, "username": account["username"], "password": PASSWORD}
         answer = await users.client().post("/v1/register", json=body)
@@ -203,6 +203,6 @@ async def test_staff_are_made_on_the_command_line(users: Instance) -> None:
 async def test_the_first_staff_account_is_made_once(users: Instance) -> None:
     """A store that has an administrator gets no second one by itself."""
     await users.staff()
-    email = f"first-{id(users)}@example.com"
+    email = f"first-{mark()}@example.com"
     assert await add_first_staff(users.context, email, PASSWORD) is False
     assert not await users.rows("SELECT FROM users WHERE email = $1", email)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio
 
 async def test_a_session_by_address_or_user_name(users: Instance) -> None:
     """Both names lead to the account, in any case; the answer holds token and end, two cookies."""
-    account = await users.register(username=f"Dora-{id(users)}")
+    account = await users.register(username=f"Dora-{mark()}")
     for name in (account["email"].upper(), account["username"].upper(), f" {account['email']} "):
         answer = await users.client().post(
             "/v1/login", json={"username": name, "password": PASSWORD}
@@ -111,8 +111,9 @@ async def test_a_failure_is_answered_no_sooner(new_instance: NewInstance) -> Non
     assert loop.time() - started >= 0.3
 
 
-async def test_a_weak_hash_is_made_anew(users: Instance) -> None:
+async def test_a_weak_hash_is_made_anew(new_instance: NewInstance) -> None:
     """A hash of less cost is replaced at the next sign-in, and the password stays good."""
+    users = await new_instance(real_hashes=True)
     account = await users.register()
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     async with users.database.transaction() as tx:
@@ -154,8 +155,9 @@ async def test_a_password_changed_meanwhile_opens_nothing(
     )
 
 
-async def test_a_guests_cart_comes_along(users: Instance) -> None:
+async def test_a_guests_cart_comes_along(new_instance: NewInstance) -> None:
     """The `Cart-Token` of a sign-in is handed to orders with the user's id; without one nothing."""
+    users = await new_instance()
     account = await users.register()
     body = {"username": account["email"], "password": PASSWORD}
     await users.client().post("/v1/login", json=body)
@@ -167,10 +169,12 @@ async def test_a_guests_cart_comes_along(users: Instance) -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("broken"), TimeoutError()])
-async def test_a_failing_cart_fails_no_sign_in(users: Instance, error: Exception) -> None:
+async def test_a_failing_cart_fails_no_sign_in(
+    users: Instance, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever orders has, the customer is let in."""
     account = await users.register()
-    users.orders.fails = error
+    monkeypatch.setattr(users.orders, "fails", error)
     answer = await users.client().post(
         "/v1/login",
         json={"username": account["email"], "password": PASSWORD},
@@ -196,8 +200,9 @@ async def test_a_slow_cart_is_not_waited_for(users: Instance, monkeypatch: pytes
     assert answer.status_code == 200
 
 
-async def test_two_hundred_at_once_stop_nobody_else(users: Instance) -> None:
+async def test_two_hundred_at_once_stop_nobody_else(new_instance: NewInstance) -> None:
     """While 200 sign-ins are under way other requests are answered, and all 200 get in."""
+    users = await new_instance(real_hashes=True)
     account = await users.register()
     customer = await users.sign_in(account["email"])
     client = users.client()
@@ -212,7 +217,7 @@ async def test_two_hundred_at_once_stop_nobody_else(users: Instance) -> None:
 async def test_more_than_fit_are_told_so(new_instance: NewInstance) -> None:
     """Where the queue of hashes is full, the answer is 503 at once, with a time to come back, and
     counts as no failure."""
-    users = await new_instance({"TRADEWIND_USERS_HASHES_WAITING_MOST": "4"})
+    users = await new_instance({"TRADEWIND_USERS_HASHES_WAITING_MOST": "4"}, real_hashes=True)
     account = await users.register()
     client = users.client()
     body = {"username": account["email"], "password": PASSWORD}

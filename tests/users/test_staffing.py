@@ -186,7 +186,7 @@ async def test_bad_changes_are_refused(users: Instance) -> None:
     assert (await admin.get(f"/v1/users/{uuid4()}")).status_code == 404
     assert (await admin.get("/v1/users/not-an-id")).status_code == 404
     old = await users.client().post(
-        "/register", json={"username": f"old-{id(admin)}", "password": "s3cret-pw-of-old"}
+        "/register", json={"username": f"old-{mark()}", "password": "s3cret-pw-of-old"}
     )
     answer = await admin.patch(f"/v1/users/{old.json()['userId']}", json={"role": "staff"})
     assert answer.status_code == 422

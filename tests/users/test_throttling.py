@@ -42,7 +42,7 @@ async def test_beyond_the_limit_the_right_password_is_refused_too(
 ) -> None:
     """429 with the time to come back, for right and wrong alike, by either name and either route."""
     users = await new_instance(FEW)
-    account = await users.register(username=f"Emil-{id(users)}")
+    account = await users.register(username=f"Emil-{mark()}")
     await _guess(users, account["email"], 4)
     await _guess(users, account["username"], 20, "/login")
     for path in ("/v1/login", "/login"):
@@ -82,7 +82,7 @@ async def test_one_client_guesses_at_many_accounts(new_instance: NewInstance) ->
     account = await users.register()
     address = "198.51.100.7"
     for _ in range(2):
-        assert await _guess(users, f"nobody-{id(users)}-{_}", 9, address=address) == {401: 9}
+        assert await _guess(users, f"nobody-{mark()}-{_}", 9, address=address) == {401: 9}
     await users.sign_in(account["email"], address=address)
     results = await asyncio.gather(
         *(_guess(users, f"someone-{n}", 1, address=address) for n in range(10))

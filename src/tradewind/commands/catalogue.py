@@ -20,7 +20,9 @@ def read_mapping(given: Sequence[str]) -> dict[str, str]:
     for pair in (part for one in given for part in one.split(",")):
         ours, equals, theirs = pair.partition("=")
         if not equals or not ours.strip() or not theirs.strip():
-            raise ConfigError([f"--map {pair}: write our column, =, their column: title=Description"])
+            raise ConfigError(
+                [f"--map {pair}: write our column, =, their column: title=Description"]
+            )
         mapping[ours.strip()] = theirs.strip()
     return mapping
 

@@ -1,4 +1,4 @@
-"""`tradewind doctor`: what is configured, what answers, what to install; one rule: it changes nothing."""
+"""`tradewind doctor`: what is configured, what answers; one rule: it changes nothing."""
 
 import platform as machine
 import sys

@@ -43,6 +43,8 @@ async def import_users(settings: Mapping[str, Any], file: Path, console: Console
             )
     for refused in report.refused:
         console.print(f"line {refused.line}: {refused.reason}", highlight=False)
-    console.print(f"{report.added} users imported, {report.already_here} here already, "
-        f"{len(report.refused)} refused.")
+    console.print(
+        f"{report.added} users imported, {report.already_here} here already, "
+        f"{len(report.refused)} refused."
+    )
     return not report.refused

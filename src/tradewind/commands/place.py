@@ -1,4 +1,4 @@
-"""Where a store lives: its home, its secret, its database; one rule: found the same by every command."""
+"""Where a store lives: home, secret, database; one rule: found the same by every command."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ OTHERS = frozenset({"TRADEWIND_HOME", "TRADEWIND_REAL_YEAR"})
 
 
 def load_settings() -> dict[str, Any]:
-    """Every setting, from the environment and `tradewind.toml`; raises ConfigError with all faults."""
+    """Every setting, from environment and `tradewind.toml`; raises ConfigError with all faults."""
     return load(SETTINGS, os.environ, Path("tradewind.toml"), OTHERS)
 
 

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +13,6 @@ from rich.console import Console
 from tradewind.commands.place import home_of, running_database, secret_of, started_database
 from tradewind.compose import PACKAGES, Store, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings
-from tradewind.platform.database import Address
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.server import EmbeddedPostgres
 from tradewind.platform.migrate import migrate
@@ -42,7 +39,7 @@ async def run_store(settings: Mapping[str, Any], console: Console) -> None:
         await migrate(owner, secret, PACKAGES)
         store = await open_store(settings, owner, secret)
         try:
-            await _welcome(store, platform, console)
+            await _welcome(store, console)
             await _serve(store, platform, server, stop, console, started)
         finally:
             await store.close()
@@ -56,7 +53,7 @@ def check_production(settings: Mapping[str, Any]) -> None:
         raise ConfigError([message])
     if platform.environment == "development":
         return
-    faults = []
+    faults: list[str] = []
     if settings["orders"].payment_provider == "test":
         faults.append("TRADEWIND_ORDERS_PAYMENT_PROVIDER: the test provider is not for production")
     if platform.secret is None:
@@ -67,7 +64,7 @@ def check_production(settings: Mapping[str, Any]) -> None:
         raise ConfigError(faults)
 
 
-async def _welcome(store: Store, platform: PlatformSettings, console: Console) -> None:
+async def _welcome(store: Store, console: Console) -> None:
     """On the first run: something to sell, and somebody who may change it."""
     count = await load_demo_into_empty(store.context("products"))
     if count:
@@ -111,9 +108,7 @@ async def _serve(
             await watching
 
 
-async def _watch(
-    server: EmbeddedPostgres | None, stop: asyncio.Event, console: Console
-) -> None:
+async def _watch(server: EmbeddedPostgres | None, stop: asyncio.Event, console: Console) -> None:
     """Starts the embedded database again if it ends; the store waits for it meanwhile."""
     if server is None:
         return

@@ -4,7 +4,6 @@ Amounts are minor units of the order's currency.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import ClassVar, Protocol
 from uuid import UUID
 
@@ -142,7 +141,7 @@ class CheckoutDeclined(Event, frozen=True, kw_only=True):
 
 
 class OrderCancelled(_OrderEvent, frozen=True, kw_only=True):
-    """Cancelled before fulfilment; `lines` go back to stock, `refunded_minor` is on its way back."""
+    """Cancelled before fulfilment; `lines` go back to stock, `refunded_minor` to the customer."""
 
     TYPE: ClassVar[str] = "orders.order_cancelled.v1"
     lines: tuple[SoldLine, ...]
@@ -200,5 +199,3 @@ class Orders(Protocol):
     async def export(self, user_id: UUID) -> HeldOrders:
         """What is held about a person, for their export."""
         ...
-
-

@@ -121,5 +121,3 @@ def local(
 def _rendered(error: StoreError, request_id: str) -> tuple[int, bytes]:
     told = render(error, request_id)
     return told.status, told.body
-
-

@@ -1,5 +1,6 @@
-"""How events get from their publisher to their consumers; one rule: `publish` returns when they
-are in safe hands, and raises otherwise, so that the outbox keeps them.
+"""How events reach their consumers; one rule: `publish` returns when they are in safe hands.
+
+Otherwise it raises, so that the outbox keeps them.
 
 `LocalBus` serves one process: it hands messages to the inbox of each subscribed service, which
 has committed their effects, or parked them for another try, when it returns.

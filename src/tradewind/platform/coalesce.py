@@ -114,7 +114,7 @@ class Coalescer(Generic[Request, Outcome]):
                 raise RuntimeError(f"{len(outcomes)} outcomes for {len(requests)} requests")
         except StoreError as error:
             _fail(batch, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whoever waits is told, each their own
             if len(batch) == 1:
                 _log.exception("one member failed its batch", coalescer=self.name)
                 _fail(batch, error)

@@ -17,6 +17,7 @@ PREFIX = "TRADEWIND_"
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ConfigError(Exception):
@@ -31,12 +32,17 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """What every process of the store needs to know."""
 
     home: str = "./var"
+    """Where the store keeps its secret and, if it is embedded, its database."""
     host: str = "127.0.0.1"
+    """The address that the public listener listens on."""
     port: Port = 8000
+    """Its port."""
     database_url: str | None = None
-    """A PostgreSQL (15 or newer) to use instead of the embedded one; its role creates the others."""
+    """A PostgreSQL (15 or newer) to use instead of the embedded one: `postgresql://…`. Its role
+    makes the services' roles and schemas."""
     secret: str | None = None
-    """At least 32 characters, shared by every process of one store; kept in the home if not given."""
+    """At least 32 characters, the same for every process of one store. If it is not given, a random
+    one is made and kept in the home."""
     environment: str = "development"
     """`production` refuses the test payment provider and anything with a default secret."""
     public_url: str | None = None
@@ -48,8 +54,16 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     pool_size: Positive = 6
     """Connections a service holds at most."""
     in_flight_most: Positive = 2000
+    """Requests at work at once; more are answered 503 in no time."""
+    client_requests_per_second: Rate | None = None
+    """What one client address may ask on average (429 beyond it); without limit if not given."""
+    client_burst: Positive = 100
+    """How many requests one client may make at once before that counts."""
+    """Requests at work at once; more are answered 503 at once."""
     log_level: str = "info"
+    """debug, info, warning or error."""
     log_requests: bool = False
+    """One line for every request, not only for the failed and the slow."""
 
 
 def _toml(path: Path | None) -> dict[str, Any]:
@@ -99,7 +113,9 @@ def load(
     for name in sorted(set(environ) - known):
         if name.startswith(PREFIX):
             near = difflib.get_close_matches(name, known, 1)
-            faults.append(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+            faults.append(
+                f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+            )
     if faults:
         raise ConfigError(faults)
     return made
@@ -130,4 +146,8 @@ def _unknown_keys(
     names = {field.name for field in msgspec.structs.fields(struct)}
     if not section:
         names |= set(structs)
-    return [f"{path}: {section + '.' if section else ''}{key}: no such setting" for key in table if key not in names]
+    return [
+        f"{path}: {section + '.' if section else ''}{key}: no such setting"
+        for key in table
+        if key not in names
+    ]

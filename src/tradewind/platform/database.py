@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from tradewind.platform.clock import Clock
 from tradewind.platform.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -98,25 +99,6 @@ def assert_no_transaction(what: str) -> None:
         raise RuntimeError(f"{what} inside a database transaction")
 
 
-class Clock:
-    """The database's time, without asking it each time: its clock at a known monotonic moment.
-
-    A wall clock that jumps on this machine changes nothing here.
-    """
-
-    def __init__(self) -> None:
-        self._at = datetime.now(UTC)
-        self._monotonic = time.monotonic()
-
-    def set(self, now: datetime, monotonic: float) -> None:
-        """The database said `now` at this monotonic moment."""
-        self._at, self._monotonic = now, monotonic
-
-    def now(self) -> datetime:
-        """Database time, UTC."""
-        return self._at + timedelta(seconds=time.monotonic() - self._monotonic)
-
-
 class Reading:
     """Statements on one connection, each with the snapshot of its own start."""
 
@@ -158,7 +140,9 @@ class Transaction(Reading):
         """Runs a statement; answers its command tag (`UPDATE 3`)."""
         return await self._database.watched(query, self._connection.execute, query, *arguments)
 
-    async def copy(self, table: str, columns: Iterable[str], records: Iterable[tuple[Any, ...]]) -> None:
+    async def copy(
+        self, table: str, columns: Iterable[str], records: Iterable[tuple[Any, ...]]
+    ) -> None:
         """COPY, for thousands of rows."""
         copying = partial(
             self._connection.copy_records_to_table, columns=list(columns), records=records
@@ -198,7 +182,7 @@ class Database:
         """The newest WAL position that a commit of this process may have (`Consistency-Token`);
         0 where nothing is replicated, so that every read is fresh."""
         self._most = most
-        self._pool: asyncpg.Pool[Row] | None = None
+        self._pool: asyncpg.Pool | None = None
         self._listener: Any = None
         self._channels: dict[str, Callable[[str], None]] = {}
 
@@ -214,7 +198,7 @@ class Database:
                 max_inactive_connection_lifetime=0,
                 server_settings={**_SESSION, "application_name": self.address.user},
                 init=self._set_clock,
-                # Our transactions leave nothing behind, so the reset query would be a lost round trip.
+                # Our transactions leave nothing behind: the reset query is a lost round trip.
                 reset=_nothing,
             )
         )

@@ -12,16 +12,16 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One fault of the input: the field's path in the body (`lines[0].quantity`) and what it needs."""
+    """One fault of the input: the field's path (`lines[0].quantity`) and what it needs."""
 
     field: str
     message: str
 
 
 class StoreError(Exception):
-    """Base of all expected errors. `detail` is a sentence for people; `extra` joins the problem document.
+    """Base of all expected errors. `detail` is a sentence for people.
 
-    `retry_after_seconds`, where given, becomes `Retry-After`.
+    `extra` joins the problem document; `retry_after_seconds`, where given, becomes `Retry-After`.
     """
 
     code: ClassVar[str] = "error"
@@ -61,7 +61,11 @@ class Invalid(StoreError):
     title = "Invalid input"
 
     def __init__(
-        self, detail: str, *, errors: Sequence[FieldError] = (), extra: Mapping[str, Any] | None = None
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail, extra=extra)
         self.errors = tuple(errors)

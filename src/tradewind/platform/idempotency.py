@@ -59,7 +59,7 @@ class Stored(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Replay(Exception):  # noqa: N818  it is an answer, not an error
+class Replay(Exception):
     """The request was answered before; here is that answer."""
 
     def __init__(self, status: int, body: bytes) -> None:

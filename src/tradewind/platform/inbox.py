@@ -18,6 +18,7 @@ from tradewind.platform.lifecycle import Worker
 
 ATTEMPTS_MOST = 8
 KEEP_DAYS = 7
+_RETRIED_MOST = 50
 
 Reaction = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
 _log = structlog.get_logger(__name__)
@@ -40,7 +41,9 @@ class Inbox:
         self._database = database
         self._kinds = {kind.TYPE: kind for kind in reactions}
         self._names = {kind.TYPE: [_name(one) for one in many] for kind, many in reactions.items()}
-        self._reactions = {(kind.TYPE, _name(one)): one for kind, many in reactions.items() for one in many}
+        self._reactions = {
+            (kind.TYPE, _name(one)): one for kind, many in reactions.items() for one in many
+        }
 
     @property
     def types(self) -> frozenset[str]:
@@ -58,15 +61,18 @@ class Inbox:
                 await self._react(tx, units)
         except DatabaseDown:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  saved with the delivery that it spoils
             if len(units) > 1:
                 half = len(units) // 2
                 await self._settle(units[:half])
                 await self._settle(units[half:])
                 return
             _log.warning(
-                "reaction failed", service=self.service, reaction=units[0].reaction,
-                event_id=str(units[0].message.event_id), error=repr(error),
+                "reaction failed",
+                service=self.service,
+                reaction=units[0].reaction,
+                event_id=str(units[0].message.event_id),
+                error=repr(error),
                 exc_info=not isinstance(error, Contended),
             )
             await self._save_failure(units[0], error)
@@ -94,14 +100,17 @@ class Inbox:
                 SELECT event_id, reaction, type, key, payload, created_at FROM deliveries
                 WHERE parked_at IS NULL AND due_at <= now()
                     AND (type, reaction) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-                ORDER BY due_at LIMIT 50
+                ORDER BY due_at LIMIT $3
                 """,
                 # Another version's reactions are left to it: they would stand in the way of ours.
                 [type_ for type_, _ in self._reactions],
                 [reaction for _, reaction in self._reactions],
+                _RETRIED_MOST,
             )
         for row in rows:
-            message = Message(row["event_id"], row["type"], row["key"], row["payload"], row["created_at"])
+            message = Message(
+                row["event_id"], row["type"], row["key"], row["payload"], row["created_at"]
+            )
             unit = _Unit(message, row["reaction"])
             try:
                 async with self._database.transaction() as tx:
@@ -116,7 +125,7 @@ class Inbox:
                 raise
             except Exception as error:  # noqa: BLE001  whatever it was, it is saved with the delivery
                 await self._save_failure(unit, error)
-        return len(rows) == 50
+        return len(rows) == _RETRIED_MOST
 
     def retries(self) -> Worker:
         """The worker that tries failed deliveries again."""
@@ -154,7 +163,12 @@ async def upsert_failure(tx: Transaction, unit: _Unit, error: str) -> None:
             due_at = now() + least(300, 2 ^ deliveries.attempts) * interval '1 second',
             parked_at = CASE WHEN deliveries.attempts + 1 >= $7 THEN now() END
         """,
-        message.event_id, unit.reaction, message.type, message.key, message.payload, error,
+        message.event_id,
+        unit.reaction,
+        message.type,
+        message.key,
+        message.payload,
+        error,
         ATTEMPTS_MOST,
     )
 
@@ -183,7 +197,10 @@ async def count_waiting(tx: Reading) -> int:
 async def update_replayed(tx: Transaction) -> int:
     """Makes every parked delivery due again; answers how many. Safe: effects are applied once."""
     tag = await tx.execute(
-        "UPDATE deliveries SET parked_at = NULL, attempts = 1, due_at = now() WHERE parked_at IS NOT NULL"
+        """
+        UPDATE deliveries SET parked_at = NULL, attempts = 1, due_at = now()
+        WHERE parked_at IS NOT NULL
+        """
     )
     return int(tag.split()[1])
 

@@ -41,7 +41,8 @@ async def check_service(address: Address, service: str, package: str) -> tuple[i
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             for name, sql in queries.items():
-                rows = await connection.fetch(f"SELECT * FROM ({sql.rstrip(';')}) AS found LIMIT {_SHOWN_MOST}")  # noqa: S608, E501  our own file
+                some = f"SELECT * FROM ({sql.rstrip(';')}) AS found LIMIT $1"  # noqa: S608  our file
+                rows = await connection.fetch(some, _SHOWN_MOST)
                 if rows:
                     broken.append(Broken(service, name, [dict(row) for row in rows]))
     finally:

@@ -13,6 +13,7 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 _PAUSE_MOST_SECONDS = 5.0
+_FAILURES_ALARMING = 3
 
 
 class Worker:
@@ -54,9 +55,9 @@ class Worker:
             try:
                 more = await self._step()
                 self.failures = 0
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  logged, and the step is tried again
                 self.failures += 1
-                level = _log.warning if self.failures < 3 else _log.error
+                level = _log.warning if self.failures < _FAILURES_ALARMING else _log.error
                 level("worker failed", worker=self.name, failures=self.failures, error=repr(error))
                 pause = min(_PAUSE_MOST_SECONDS, 0.05 * 2**self.failures)
                 await self._sleep(random.uniform(pause / 2, pause))  # noqa: S311  jitter

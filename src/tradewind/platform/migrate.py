@@ -75,7 +75,10 @@ def address_of(owner: Address, secret: bytes, service: str) -> Address:
 
 
 async def migrate(
-    owner: Address, secret: bytes, packages: Mapping[str, str], phases: Iterable[Phase] = ("pre", "post")
+    owner: Address,
+    secret: bytes,
+    packages: Mapping[str, str],
+    phases: Iterable[Phase] = ("pre", "post"),
 ) -> list[str]:
     """Brings every service's schema up to date; answers what ran, as `service/name`.
 
@@ -131,11 +134,12 @@ async def _migrate_service(
         if known is None and migration.phase in phases:
             await _run(connection, service, migration)
             ran.append(f"{service}/{migration.name}")
+    role = role_of(service)
     await connection.execute(
         f"""
-        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {role_of(service)};
-        GRANT USAGE ON ALL SEQUENCES IN SCHEMA {service} TO {role_of(service)};
-        REVOKE INSERT, UPDATE, DELETE ON {service}.schema_migrations FROM {role_of(service)};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {role};
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA {service} TO {role};
+        REVOKE INSERT, UPDATE, DELETE ON {service}.schema_migrations FROM {role};
         """
     )
     return ran

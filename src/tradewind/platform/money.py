@@ -1,4 +1,4 @@
-"""Amounts of money on the wire; one rule: integer minor units and a currency code, never a float."""
+"""Amounts of money on the wire; one rule: integer minor units and a currency, never a float."""
 
 from typing import Annotated
 
@@ -13,7 +13,8 @@ CURRENCIES = frozenset(
         "KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU "
         "MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON "
         "RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND "
-        "TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG"
+        "TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW "
+        "ZWG"
     ).split()
 )
 # Digits after the point where they are not two.

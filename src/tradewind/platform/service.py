@@ -12,15 +12,15 @@ from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
 
-Contract = TypeVar("Contract", covariant=True)
+Contract_co = TypeVar("Contract_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Running(Generic[Contract]):
+class Running(Generic[Contract_co]):
     """What a service's `local()` gives to `compose`."""
 
     name: str
-    contract: Contract
+    contract: Contract_co
     """Implements the service's Protocol by plain calls."""
     context: Any
     """What its actions work with; for the command line and for tests."""

@@ -1,8 +1,12 @@
 """The page at `/`; one rule: it works without a script and says where to go next."""
 
-from litestar import get
+import re
+from typing import Any
+
+from litestar import Request, get
 from litestar.enums import MediaType
 
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -52,9 +56,13 @@ curl -s __BASE__/v1/checkout -H 'Content-Type: application/json' \\
 
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False)
-async def show_welcome() -> str:
+async def show_welcome(request: Request[Any, Any, Any]) -> str:
     """What this is, and where to go next."""
-    return _PAGE.replace("__BASE__", "http://127.0.0.1:8000")
+    host = request.headers.get("host", "")
+    # The commands are to be pasted as they stand, so the address in them is the one in use; what
+    # is no host name is not repeated.
+    shown = host if _HOST.fullmatch(host) else "127.0.0.1:8000"
+    return _PAGE.replace("__BASE__", f"{request.url.scheme}://{shown}")
 
 
 HANDLERS = [show_welcome]

@@ -259,5 +259,3 @@ async def adopt_carts(context: OrdersContext, adoptions: Sequence[CartAdoption])
         pairs = [(digest(one.cart_token), one.user_id) for one in adoptions]
         adopted = await store.update_owners(tx, pairs)
     return [token_hash in adopted for token_hash, _ in pairs]
-
-

@@ -187,8 +187,12 @@ class Checkouts:
         else:
             async with self.context.database.transaction() as tx:
                 opened = await store.insert_checkouts(tx, checkouts, lease)
-                lost = await self._take_carts(tx, [one for one in wanted.values() if one.checkout.id in opened])
-        refused = [one for one in openings if one.checkout.id not in opened or one.checkout.id in lost]
+                lost = await self._take_carts(
+                    tx, [one for one in wanted.values() if one.checkout.id in opened]
+                )
+        refused = [
+            one for one in openings if one.checkout.id not in opened or one.checkout.id in lost
+        ]
         if not refused:
             return [None] * len(openings)
         refusals = await self._refusals_of(refused, lost)
@@ -205,7 +209,9 @@ class Checkouts:
             if one.checkout.draft.cart_id is not None
         ]
         taken = await cart_store.update_checking_out(tx, carts)
-        lost = [one.checkout for one in openings if one.checkout.draft.cart_id not in {*taken, None}]
+        lost = [
+            one.checkout for one in openings if one.checkout.draft.cart_id not in {*taken, None}
+        ]
         if lost:
             await store.delete_placed(tx, [one.id for one in lost])
             await delete_open(tx, [one.key for one in lost])
@@ -285,8 +291,9 @@ async def charge(context: OrdersContext, checkout: store.OpenCheckout) -> Charge
                 raise
         except (ProviderUnclear, TimeoutError, StoreError) as error:
             reached = True
-            _log.info("payment unclear", attempt=attempt, order=str(draft.order_id), error=repr(error))
+            _log.info(
+                "payment unclear", attempt=attempt, order=str(draft.order_id), error=repr(error)
+            )
         if attempt + 1 < _CHARGE_TRIES:
             await asyncio.sleep(0.05 * 2**attempt)
     return None
-

@@ -97,7 +97,9 @@ async def _lock(tx: Transaction, order_id: UUID) -> tuple[Order, list[Line], Pay
     return order, lines, payment
 
 
-async def cancel_order(context: OrdersContext, order_id: UUID, once: Once, reason: str) -> OrderView:
+async def cancel_order(
+    context: OrdersContext, order_id: UUID, once: Once, reason: str
+) -> OrderView:
     """Stock back, money back; only before anything was shipped."""
     async with context.database.transaction(once) as tx:
         order, lines, payment = await _lock(tx, order_id)
@@ -168,8 +170,9 @@ async def refund_order(
     reason: str,
     once: Once,
 ) -> OrderView:
-    """Gives money back; with `lines`, their units go back to stock, and their price is the amount
-    unless one is given. With neither, all that is left is given back.
+    """Gives money back: an amount, or the price of `lines`, or all that is left.
+
+    The units of `lines` go back to stock, also where an amount is given.
     """
     async with context.database.transaction(once) as tx:
         order, sold, payment = await _lock(tx, order_id)
@@ -187,8 +190,15 @@ async def refund_order(
         check_refund(payment, amount)
         restock = {line.sku: quantity for line, quantity in picked}
         refund = Refund(
-            new_id(), order_id, payment.id, amount, order.currency, reason, restock or None,
-            "pending", tx.now,
+            new_id(),
+            order_id,
+            payment.id,
+            amount,
+            order.currency,
+            reason,
+            restock or None,
+            "pending",
+            tx.now,
         )
         await store.insert_refund(tx, refund, _REFUND_DUE_SECONDS)
         moved = (order_id, payment.provider, amount, order.currency)

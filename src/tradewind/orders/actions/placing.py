@@ -47,7 +47,9 @@ class Placing:
 
     async def finish(self, finishes: Sequence[Finish]) -> list[tuple[int, bytes] | StoreError]:
         """The stored answer of each: status and body."""
-        placed = [one for one in finishes if one.charged is None or one.charged.verdict != "declined"]
+        placed = [
+            one for one in finishes if one.charged is None or one.charged.verdict != "declined"
+        ]
         declined = [one for one in finishes if one not in placed]
         async with self._context.database.transaction() as tx:
             answers: list[tuple[Key, int, bytes]] = []

@@ -216,9 +216,7 @@ async def recover_refunds(context: OrdersContext) -> bool:
         due = await store.lock_due_refunds(tx, _MOST)
         payments = await store.list_payments(tx, [one.order_id for one in due])
     providers = {payment.id: payment.provider for payment in payments}
-    await asyncio.gather(
-        *(settle_refund(context, one, providers[one.payment_id]) for one in due)
-    )
+    await asyncio.gather(*(settle_refund(context, one, providers[one.payment_id]) for one in due))
     return len(due) == _MOST
 
 
@@ -239,4 +237,3 @@ async def forget_old(context: OrdersContext) -> bool:
         keys = await delete_old(tx, _FORGET_MOST)
         declined = await checkout_store.delete_old_declined(tx, _FORGET_MOST)
     return _FORGET_MOST in (carts, keys, declined)
-

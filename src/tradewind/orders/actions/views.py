@@ -1,4 +1,4 @@
-"""Orders and carts as the API shows them; one rule: a view is made of rows, never of another view."""
+"""Orders as the API shows them; one rule: a view is made of rows, never of another view."""
 
 import base64
 import hmac
@@ -15,7 +15,6 @@ from tradewind.orders.model.order import Draft, Line, Order, Payment
 from tradewind.orders.store import orders as store
 from tradewind.platform.database import Reading
 from tradewind.platform.money import Money
-
 
 _PAYMENT_STATUS = {"unclear": "pending", "capturing": "authorized"}
 

@@ -18,9 +18,7 @@ from tradewind.platform.errors import Invalid
 from tradewind.products.contract import PricedLine
 
 Status = Literal["placed", "cancelled"]
-PaymentStatus = Literal[
-    "pending", "authorized", "paid", "partially_refunded", "refunded", "failed"
-]
+PaymentStatus = Literal["pending", "authorized", "paid", "partially_refunded", "refunded", "failed"]
 FulfillmentStatus = Literal[
     "unfulfilled", "partially_fulfilled", "fulfilled", "delivered", "returned"
 ]
@@ -30,7 +28,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, 
 
 
 def new_number() -> str:
-    """A short order number for people: 50 random bits, so that it tells nothing and needs no counter.
+    """A short order number for people: 50 random bits tell nothing and need no counter.
 
     With 10^8 orders one in 10^7 new ones meets an old one: UNIQUE refuses it and another is drawn.
     """
@@ -113,9 +111,7 @@ class Payment(msgspec.Struct, frozen=True):
     id: UUID
     order_id: UUID
     provider: str
-    state: Literal[
-        "pending", "unclear", "authorized", "capturing", "captured", "failed", "voided"
-    ]
+    state: Literal["pending", "unclear", "authorized", "capturing", "captured", "failed", "voided"]
     currency: str
     amount_minor: int
     authorized_minor: int
@@ -129,7 +125,13 @@ class Payment(msgspec.Struct, frozen=True):
 def summed(lines: Sequence[PricedLine]) -> tuple[tuple[SoldLine, ...], int]:
     """The lines with their totals, and their sum. Raises Invalid past TOTAL_MOST_MINOR."""
     sold = tuple(
-        SoldLine(one.sku, one.title, one.quantity, one.unit_price_minor, one.unit_price_minor * one.quantity)
+        SoldLine(
+            one.sku,
+            one.title,
+            one.quantity,
+            one.unit_price_minor,
+            one.unit_price_minor * one.quantity,
+        )
         for one in lines
     )
     total = sum(line.total_minor for line in sold)
@@ -170,7 +172,9 @@ def check_refund(payment: Payment, amount_minor: int) -> None:
 
 
 def pick(
-    lines: Sequence[Line], wanted: Sequence[tuple[str, int]] | None, used: Literal["fulfilled", "refunded"]
+    lines: Sequence[Line],
+    wanted: Sequence[tuple[str, int]] | None,
+    used: Literal["fulfilled", "refunded"],
 ) -> list[tuple[Line, int]]:
     """The lines and quantities meant by `wanted` (None: all that is left), or Invalid.
 

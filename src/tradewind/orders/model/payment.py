@@ -14,11 +14,11 @@ import msgspec
 Verdict = Literal["captured", "authorized", "pending", "declined"]
 
 
-class ProviderDown(Exception):  # noqa: N818  a state of the provider
+class ProviderDown(Exception):
     """The provider was not reached: nothing was taken."""
 
 
-class ProviderUnclear(Exception):  # noqa: N818  a state of our knowledge
+class ProviderUnclear(Exception):
     """No answer, or an error: it may have been done or not. The same id may be sent again."""
 
 

@@ -1,4 +1,4 @@
-"""A payment provider for trying the store out; one rule: it keeps a book of its own, as a bank does.
+"""A payment provider for trying the store out; one rule: it keeps its own book, as a bank does.
 
 Refused in production. The token says what happens: `tok_approved`, `tok_declined`,
 `tok_insufficient_funds`, `tok_authorize_only`, `tok_pending` (decided after a while),
@@ -30,6 +30,9 @@ from tradewind.platform.errors import Invalid, StoreError
 from tradewind.platform.money import Money
 
 AGE_MOST_SECONDS = 300
+_FLAKY_SECONDS = 600
+_ID_MOST = 255
+_DIGITS_MOST = 12
 _DECLINED = {
     "tok_declined": "the card was declined",
     "tok_insufficient_funds": "insufficient funds",
@@ -86,7 +89,7 @@ class TestProvider:
 
     def _is_first(self, attempt_id: UUID) -> bool:
         now = time.monotonic()
-        for old in [one for one, at in self._seen_flaky.items() if now - at > 600]:
+        for old in [one for one, at in self._seen_flaky.items() if now - at > _FLAKY_SECONDS]:
             del self._seen_flaky[old]
         return self._seen_flaky.setdefault(attempt_id, now) == now
 
@@ -160,10 +163,10 @@ class TestProvider:
         """Checks who sent it and when; raises BadSignature."""
         notice_id = headers.get("webhook-id", "")
         stamp = headers.get("webhook-timestamp", "")
-        if not notice_id or len(notice_id) > 255 or not (stamp.isascii() and stamp.isdigit()):
+        if not notice_id or len(notice_id) > _ID_MOST or not (stamp.isascii() and stamp.isdigit()):
             raise BadSignature("webhook-id or webhook-timestamp is missing or malformed")
         # A second of grace: the sender's clock is not ours.
-        if len(stamp) > 12 or not -1 <= now.timestamp() - int(stamp) <= AGE_MOST_SECONDS:
+        if len(stamp) > _DIGITS_MOST or not -1 <= now.timestamp() - int(stamp) <= AGE_MOST_SECONDS:
             raise BadSignature("the webhook is too old, or from the future")
         expected = self.sign(notice_id, int(stamp), body)
         given = headers.get("webhook-signature", "").split()

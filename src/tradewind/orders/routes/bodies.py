@@ -1,4 +1,4 @@
-"""What clients may send to orders; one rule: every field has its bounds, and nothing else counts."""
+"""What clients may send to orders; one rule: every field has its bounds, nothing else counts."""
 
 import re
 from typing import Annotated

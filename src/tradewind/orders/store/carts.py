@@ -39,7 +39,8 @@ async def insert_cart(tx: Transaction, cart: Cart, lines: Sequence[tuple[str, in
             VALUES ($1, $2, $3, $4, $5, $5) RETURNING id
         )
         INSERT INTO cart_lines (cart_id, sku, quantity)
-        SELECT made.id, sku, quantity FROM made, unnest($6::text[], $7::int[]) AS given (sku, quantity)
+        SELECT made.id, sku, quantity
+        FROM made, unnest($6::text[], $7::int[]) AS given (sku, quantity)
         """,
         cart.id,
         cart.token_hash,

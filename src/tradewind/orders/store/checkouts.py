@@ -1,4 +1,4 @@
-"""SQL of purchases under way and of orders being placed; one rule: arrays in, one statement a table."""
+"""SQL of purchases under way and of orders being placed; one rule: arrays in, few statements."""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -285,7 +285,8 @@ async def insert_refund(tx: Transaction, refund: Refund, due_seconds: float) -> 
     """Saves a refund before the provider is asked for it."""
     await tx.execute(
         """
-        INSERT INTO refunds (id, order_id, payment_id, amount_minor, currency, reason, lines, due_at)
+        INSERT INTO refunds
+            (id, order_id, payment_id, amount_minor, currency, reason, lines, due_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, now() + make_interval(secs => $8))
         """,
         refund.id,

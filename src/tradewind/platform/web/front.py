@@ -14,7 +14,9 @@ import structlog
 import uuid_utils
 
 from tradewind.platform.cache import Answer, ResponseCache
-from tradewind.platform.errors import StoreError, Unavailable
+from tradewind.platform.errors import Limited, StoreError, Unavailable
+from tradewind.platform.limits import RateLimit
+from tradewind.platform.sessions import client_address, parse_networks
 from tradewind.platform.web.asgi import Application, RawHeaders, Receive, Scope, Send
 from tradewind.platform.web.context import enter, parse_traceparent
 from tradewind.platform.web.hot_reads import HotReads, kept_messages
@@ -29,6 +31,7 @@ from tradewind.platform.web.sending import CLOSE, Outgoing, OutgoingRules
 from tradewind.platform.web.settings import WebSettings
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+_NEVER_LIMITED = frozenset({"/healthz", "/readyz"})
 _READS = frozenset({"GET", "HEAD"})
 _FAILED = 500
 
@@ -67,6 +70,10 @@ class Front:
         self._rules = OutgoingRules(settings, position)
         self._more_to_say = self._rules.cors.used
         self._slow_seconds = -1.0 if settings.log_requests else settings.slow_seconds
+        self._proxies = parse_networks(settings.trusted_proxies)
+        self._limit: RateLimit | None = None
+        if settings.client_requests_per_second is not None:
+            self._limit = RateLimit(settings.client_requests_per_second, settings.client_burst)
         self._hot: HotReads | None = None
         if cache is not None and settings.cached_paths:
             self._hot = HotReads(app, cache, settings, self._rules)
@@ -117,8 +124,8 @@ class Front:
         refusal = unreadable
         if refusal is None and scope["raw_path"] not in self._sound_paths:
             refusal = self._screen.path(scope)
-        if refusal is None and self.in_flight >= self._settings.max_in_flight:
-            refusal = self._too_many()
+        if refusal is None:
+            refusal = self._too_many(scope)
         if refusal is not None:
             close = unreadable is not None or has_body(named)
             await send_problem(out, refusal, request_id, close=close)
@@ -198,18 +205,22 @@ class Front:
     def _take_over(self, given: bytes) -> str:
         return given.decode() if _REQUEST_ID.fullmatch(given) else self._new_request_id()
 
-    def _too_many(self) -> StoreError:
-        return Unavailable(
-            "Too many requests are being answered just now; try again shortly.",
-            retry_after_seconds=self._settings.retry_after_seconds,
+    def _too_many(self, scope: Scope) -> StoreError | None:
+        """Whether all clients together ask more than we can do, or one more than it may."""
+        if self.in_flight >= self._settings.max_in_flight:
+            return Unavailable(
+                "Too many requests are being answered just now; try again shortly.",
+                retry_after_seconds=self._settings.retry_after_seconds,
+            )
+        if self._limit is None or scope["path"] in _NEVER_LIMITED:
+            return None
+        seconds = self._limit.take(client_address(scope, self._proxies), self._clock())
+        if not seconds:
+            return None
+        return Limited(
+            "You ask more often than one client may; slow down.",
+            retry_after_seconds=max(1, round(seconds)),
         )
-
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
 
     def _more_headers(self, named: Mapping[bytes, bytes]) -> RawHeaders:
         more = self._rules.cors.headers(named)

@@ -42,6 +42,9 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a request may take altogether; its deadline."""
     max_in_flight: int = 2_000
     retry_after_seconds: int = 1
+    client_requests_per_second: float | None = None
+    """What one client may ask on average; None: whatever it likes. Cached answers do not count."""
+    client_burst: int = 100
 
     private_prefixes: tuple[str, ...] = ("/internal", "/metrics")
     """Paths that do not exist on a public listener, whatever the spelling."""

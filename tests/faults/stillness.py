@@ -1,0 +1,241 @@
+"""A whole store without workers and without a server: tests take every step themselves.
+
+It can be made before there is a database to reach, so that a process that has one ready can fork
+any number of processes that only have to connect. Each has the store's own code and wiring; only
+who calls the steps of its workers, and when, is in the test's hands.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from unittest import mock
+from uuid import UUID
+
+from conftest import ADDRESS, SECRET, settings_of
+
+from tradewind import compose
+from tradewind.orders.model.payment import Charge, Charged, Notice, PaymentProvider
+from tradewind.orders.service import make_test_provider
+from tradewind.platform.bus import LocalBus
+from tradewind.platform.database import Address, Database, Probe
+from tradewind.platform.events import Message
+from tradewind.platform.outbox import relay_once
+
+STEPS = ("expiry", "checkouts", "payments", "refunds")
+_AN_HOUR = {
+    "orders": (
+        "UPDATE checkouts SET due_at = due_at - interval '1 hour' WHERE state = 'open'",
+        "UPDATE payments SET due_at = due_at - interval '1 hour' WHERE due_at IS NOT NULL",
+        "UPDATE refunds SET due_at = due_at - interval '1 hour' WHERE due_at IS NOT NULL",
+        "UPDATE test_provider_charges SET created_at = created_at - interval '1 hour' "
+        "WHERE verdict = 'pending'",
+        "UPDATE deliveries SET due_at = due_at - interval '1 hour'",
+    ),
+    "products": (
+        "UPDATE reservations SET expires_at = expires_at - interval '1 hour' "
+        "WHERE expires_at IS NOT NULL",
+        "UPDATE deliveries SET due_at = due_at - interval '1 hour'",
+    ),
+    "notifications": ("UPDATE deliveries SET due_at = due_at - interval '1 hour'",),
+    "users": ("UPDATE deliveries SET due_at = due_at - interval '1 hour'",),
+}
+
+
+class Watched:
+    """A payment provider or a bus, with the probe told before and after every call."""
+
+    def __init__(self, inner: Any, probe: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._probe = probe
+
+    @property
+    def name(self) -> str:
+        """The provider's."""
+        return self._inner.name
+
+    async def charge(self, wish: Charge) -> Charged:
+        """As the port says."""
+        return await self._told("charge", self._inner.charge(wish))
+
+    async def find(self, attempt_id: UUID) -> Charged | None:
+        """As the port says."""
+        return await self._told("find", self._inner.find(attempt_id))
+
+    async def capture(self, attempt_id: UUID, amount_minor: int) -> None:
+        """As the port says."""
+        await self._told("capture", self._inner.capture(attempt_id, amount_minor))
+
+    async def refund(self, refund_id: UUID, attempt_id: UUID, amount_minor: int) -> None:
+        """As the port says."""
+        await self._told("refund", self._inner.refund(refund_id, attempt_id, amount_minor))
+
+    def read_notice(self, headers: Mapping[str, str], body: bytes, now: Any) -> Notice:
+        """As the port says."""
+        return self._inner.read_notice(headers, body, now)
+
+    def sign(self, notice_id: str, timestamp: int, body: bytes) -> str:
+        """The test provider's."""
+        return self._inner.sign(notice_id, timestamp, body)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """As a bus."""
+        await self._told("publish", self._inner.publish(messages))
+
+    async def _told(self, what: str, call: Any) -> Any:
+        self._probe(f"before {what}")
+        try:
+            return await call
+        finally:
+            self._probe(f"after {what}")
+
+
+class StillStore:
+    """The store, its bus, and the steps that its workers would take."""
+
+    def __init__(
+        self,
+        owner: Address,
+        changes: Mapping[str, str] | None = None,
+        probe: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._probe = probe
+        settings = settings_of(changes)
+
+        def providers(database: Database) -> list[PaymentProvider]:
+            made = make_test_provider(database, settings["orders"], SECRET)
+            return [Watched(made, self._probe_of("provider"))]
+
+        async def not_yet(_: Database) -> None:
+            await asyncio.sleep(0)
+
+        with mock.patch.object(Database, "open", not_yet):
+            opening = compose.open_store(
+                settings, owner, SECRET, working=False, probe=None, providers=providers
+            )
+            self.store = asyncio.run(opening)
+        for name, database in self.store.databases.items():
+            database._probe = self._database_probe(name)
+        bus = LocalBus()
+        for service in self.store.services:
+            bus.subscribe(service.inbox)
+        self.bus = Watched(bus, self._probe_of("bus"))
+        self.workers = {
+            worker.name: worker for service in self.store.services for worker in service.workers
+        }
+
+    def _probe_of(self, part: str) -> Probe:
+        def tell(what: str) -> None:
+            if self._probe is not None:
+                self._probe(part, what)
+
+        return tell
+
+    def _database_probe(self, name: str) -> Probe | None:
+        return self._probe_of(name) if self._probe is not None else None
+
+    async def connect(self) -> None:
+        """From now on it can act."""
+        await asyncio.gather(*(one.open() for one in self.store.databases.values()))
+
+    def context(self, service: str) -> Any:
+        """What the actions of a service work with."""
+        return self.store.context(service)
+
+    @property
+    def provider(self) -> Watched:
+        """The test provider."""
+        return self.context("orders").providers["test"]
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """One request, through all layers but the network."""
+        sent = b"" if body is None else (body if isinstance(body, bytes) else dumps(body))
+        named = {"host": "shop.example", "content-type": "application/json", **headers}
+        named["content-length"] = str(len(sent))
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [
+                (name.replace("_", "-").lower().encode(), value.encode())
+                for name, value in named.items()
+            ],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+        messages = [{"type": "http.request", "body": sent, "more_body": False}]
+        answered: list[Any] = []
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            answered.append(message)
+            await asyncio.sleep(0)
+
+        await self.store.app(scope, receive, send)
+        return answered[0]["status"], b"".join(one.get("body", b"") for one in answered[1:])
+
+    async def relay(self) -> int:
+        """Every relay that has something to relay, once; answers how many events."""
+        moved = 0
+        for name, database in self.store.databases.items():
+            if await self.quietly(name, "SELECT 1 FROM outbox LIMIT 1"):
+                moved += await relay_once(database, self.bus)
+        return moved
+
+    async def step(self, *names: str) -> None:
+        """The step of each of these workers, until it has no more to do."""
+        for name in names:
+            while await self.workers[name]._step():
+                pass
+
+    async def drain(self, steps: Iterable[str] = STEPS) -> None:
+        """Everything that the workers would do now."""
+        steps = tuple(steps)
+        while True:
+            for service in self.store.services:
+                await service.inbox.retry_once()
+            await self.step(*steps)
+            if not await self.relay():
+                return
+
+    async def let_an_hour_pass(self) -> None:
+        """Whatever is due within the hour is due now: leases, expiries, pauses."""
+        for service, statements in _AN_HOUR.items():
+            for statement in statements:
+                await self.quietly(service, statement)
+
+    async def settle(self) -> None:
+        """Everything that finishes by itself has finished."""
+        for _ in range(3):
+            await self.let_an_hour_pass()
+            await self.drain()
+
+    async def quietly(self, service: str, query: str, *arguments: Any) -> list[Any]:
+        """A statement that no probe is told of."""
+        pool = self.store.databases[service]._pool
+        assert pool is not None
+        async with pool.acquire() as connection:
+            return await connection.fetch(query, *arguments)
+
+
+def dumps(value: Any) -> bytes:
+    """JSON."""
+    return json.dumps(value).encode()
+
+
+def checkout_body(email: str, token: str, **more: Any) -> dict[str, Any]:
+    """A purchase but for its lines."""
+    return {"email": email, "shippingAddress": ADDRESS, "payment": {"token": token}, **more}
