@@ -38,7 +38,7 @@ def _revenue(months: Mapping[str, Figures]) -> list[str]:
     drawn = [
         _text(LEFT, FIRST - 14, "Revenue per month, thousand pounds", size=14, weight="bold"),
         _key(LEFT + 330, FIRST - 14, BLUE, "sold"),
-        _key(LEFT + 400, FIRST - 14, RED, "of it cancelled and refunded in that month"),
+        _key(LEFT + 400, FIRST - 14, RED, "cancelled and refunded in that month"),
         *_grid(FIRST, top),
     ]
     base = FIRST + PANEL

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,7 +45,7 @@ _EXPECTED = (
 _CONSOLE = Console(soft_wrap=True)
 _COMPLAINTS = Console(stderr=True, soft_wrap=True)
 
-Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
+Command = Callable[[Mapping[str, Any]], Coroutine[Any, Any, Any]]
 
 
 def _carry_out(command: Command) -> Any:
@@ -53,7 +53,7 @@ def _carry_out(command: Command) -> Any:
     try:
         settings = place.load_settings()
         configure_logging(settings[""].log_level)
-        return uvloop.run(command(settings))  # pyright: ignore[reportArgumentType]  a coroutine
+        return uvloop.run(command(settings))
     except _EXPECTED as error:
         text = getattr(error, "detail", None) or str(error) or type(error).__name__
         for line in text.splitlines():

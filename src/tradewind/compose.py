@@ -6,7 +6,8 @@ meets the others only through their contracts and the bus.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from litestar.di import Provide
 
@@ -29,6 +30,7 @@ from tradewind.platform.service import Running, given
 from tradewind.platform.sessions import Sessions
 from tradewind.platform.web import health as health_routes
 from tradewind.platform.web.application import build_application
+from tradewind.platform.web.asgi import Application
 from tradewind.platform.web.front import Front
 from tradewind.platform.web.keys import answer_replay, once
 from tradewind.platform.web.settings import CachedPath, WebSettings
@@ -118,9 +120,10 @@ async def open_store(
     databases = await open_databases(platform, owner, secret, probe)
     cache = ResponseCache()
     health, web = Health(), _web_settings(platform)
-    made = providers or (
-        lambda database: [orders.make_test_provider(database, settings["orders"], secret)]
-    )
+
+    def only_test(database: Database) -> Sequence[PaymentProvider]:
+        return [orders.make_test_provider(database, settings["orders"], secret)]
+
     wired = through_codec if codec else _directly
     product = products.local(databases["products"], settings["products"], cache)
     notification = notifications.local(
@@ -130,7 +133,7 @@ async def open_store(
         databases["orders"],
         settings["orders"],
         wired(Products, product.contract),
-        made(databases["orders"]),
+        (providers or only_test)(databases["orders"]),
         secret,
     )
     user = users.local(
@@ -153,7 +156,10 @@ async def open_store(
         dependencies={"once": Provide(once), "health": given(health)},
         exception_handlers={Replay: answer_replay},
     )
-    front = Front(application, web, cache=cache, position=lambda: _position(databases))
+    # The framework knows more of a scope than our types of ASGI say.
+    front = Front(
+        cast("Application", application), web, cache=cache, position=lambda: _position(databases)
+    )
     workers = await _start_workers(services) if working else []
     return Store(front, services, databases, workers, health)
 
@@ -166,7 +172,7 @@ async def _start_workers(services: Sequence[Running[Any]]) -> list[Worker]:
     for service in services:
         one = relay(service.name, service.database, bus)
         service.outbox.wake = one.wake
-        channels = {OUTBOX_CHANNEL: lambda _payload, one=one: one.wake(), **service.channels}
+        channels = {OUTBOX_CHANNEL: partial(_wake, one), **service.channels}
         for channel, callback in channels.items():
             await service.database.listen(channel, callback)
         workers += [one, service.inbox.retries(), *service.workers]
@@ -178,6 +184,10 @@ async def _start_workers(services: Sequence[Running[Any]]) -> list[Worker]:
 
 def _directly(_contract: type[Contract], implementation: Contract) -> Contract:
     return implementation
+
+
+def _wake(worker: Worker, _payload: str) -> None:
+    worker.wake()
 
 
 def _listening(service: Running[Any]) -> Worker:

@@ -15,13 +15,14 @@ from uuid import UUID
 from conftest import ADDRESS, SECRET, settings_of
 
 from tradewind import compose
-from tradewind.orders.model.payment import Charge, Charged, Notice, PaymentProvider
-from tradewind.orders.service import make_test_provider
+from tradewind.orders.model.payment import Charge, Charged, Notice
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Database, Probe
 from tradewind.platform.events import Message
 from tradewind.platform.outbox import relay_once
 
+TwoPartProbe = Callable[[str, str], None]
+"""Told which part (a service, the provider, the bus) is before or after what."""
 STEPS = ("expiry", "checkouts", "payments", "refunds")
 _AN_HOUR = {
     "orders": (
@@ -93,36 +94,37 @@ class Watched:
 class StillStore:
     """The store, its bus, and the steps that its workers would take."""
 
-    def __init__(
-        self,
+    def __init__(self, store: compose.Store, probe: TwoPartProbe | None) -> None:
+        self.store = store
+        self._probe = probe
+        bus = LocalBus()
+        for service in store.services:
+            bus.subscribe(service.inbox)
+        self.bus = Watched(bus, self._probe_of("bus"))
+        self.workers = {
+            worker.name: worker for service in store.services for worker in service.workers
+        }
+        orders = self.context("orders")
+        orders.providers["test"] = Watched(orders.providers["test"], self._probe_of("provider"))
+        if probe is not None:
+            for name, database in store.databases.items():
+                database._probe = self._probe_of(name)
+
+    @classmethod
+    async def make(
+        cls,
         owner: Address,
         changes: Mapping[str, str] | None = None,
-        probe: Callable[[str, str], None] | None = None,
-    ) -> None:
-        self._probe = probe
-        settings = settings_of(changes)
-
-        def providers(database: Database) -> list[PaymentProvider]:
-            made = make_test_provider(database, settings["orders"], SECRET)
-            return [Watched(made, self._probe_of("provider"))]
+        probe: TwoPartProbe | None = None,
+    ) -> "StillStore":
+        """A store that is ready but for its connections; `connect` makes them."""
 
         async def not_yet(_: Database) -> None:
             await asyncio.sleep(0)
 
         with mock.patch.object(Database, "open", not_yet):
-            opening = compose.open_store(
-                settings, owner, SECRET, working=False, probe=None, providers=providers
-            )
-            self.store = asyncio.run(opening)
-        for name, database in self.store.databases.items():
-            database._probe = self._database_probe(name)
-        bus = LocalBus()
-        for service in self.store.services:
-            bus.subscribe(service.inbox)
-        self.bus = Watched(bus, self._probe_of("bus"))
-        self.workers = {
-            worker.name: worker for service in self.store.services for worker in service.workers
-        }
+            store = await compose.open_store(settings_of(changes), owner, SECRET, working=False)
+        return cls(store, probe)
 
     def _probe_of(self, part: str) -> Probe:
         def tell(what: str) -> None:
@@ -131,12 +133,10 @@ class StillStore:
 
         return tell
 
-    def _database_probe(self, name: str) -> Probe | None:
-        return self._probe_of(name) if self._probe is not None else None
-
-    async def connect(self) -> None:
-        """From now on it can act."""
-        await asyncio.gather(*(one.open() for one in self.store.databases.values()))
+    async def connect(self, *services: str) -> None:
+        """From now on it can act; with names, only these services can."""
+        databases = self.store.databases
+        await asyncio.gather(*(databases[name].open() for name in services or databases))
 
     def context(self, service: str) -> Any:
         """What the actions of a service work with."""

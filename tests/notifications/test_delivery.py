@@ -191,7 +191,7 @@ async def test_a_server_that_hangs_in_the_middle(make: Make, mail_server: MakeSe
         return "250 OK"
 
     server.mailbox.handle_DATA = hang  # pyright: ignore[reportAttributeAccessIssue]  this server only
-    service = await make(smtp_url=server.url, smtp_send_seconds=0.3)
+    service = await make(smtp_url=server.url, smtp_connect_seconds=3600, smtp_send_seconds=0.3)
     await service.handle(order_placed())
     await asyncio.wait_for(service.deliver(), 20)
     assert await states(service) == [("queued", 1)]

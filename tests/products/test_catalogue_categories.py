@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import NewStore, Shop
 
+from conftest import NewStore, Shop
 from tradewind.platform.ids import new_id
 
 pytestmark = pytest.mark.asyncio

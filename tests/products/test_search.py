@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import NewStore, Shop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import NewStore, Shop
 from tradewind.platform.ids import new_id
 from tradewind.products.model.texts import folded, sanitised, title_key
 
@@ -51,10 +51,11 @@ async def test_words(store: Shop, word: str) -> None:
         (f"torch {word}", cream),
         (f'"brulee ramekin" {word}', cream),
         (f"{word} -ramekins", kettle),
-        (f"{word} kettle or torches", []),
-        (f"{word} the", [*cream, *kettle]),
+        (f"copper {word} or ramekin {word}", [*kettle, *cream]),
+        (word, [*kettle, *cream]),
+        (f"copper torch {word}", []),
     ):
-        assert sorted(await found(anyone, q=q)) == sorted(expected) or "or" in q.split(), q
+        assert sorted(await found(anyone, q=q)) == sorted(expected), q
 
 
 async def test_sku_comes_first(store: Shop, word: str) -> None:
@@ -194,9 +195,7 @@ async def test_facets_are_bounded(new_store: NewStore) -> None:
     assert (facets["counted"], facets["complete"]) == (2, False)
 
 
-async def pages(
-    store: Shop, params: dict[str, Any], between: Any, limit: int = 3
-) -> list[str]:
+async def pages(store: Shop, params: dict[str, Any], between: Any, limit: int = 3) -> list[str]:
     """The ids on all pages, with `between` awaited after each."""
     client, seen, cursor = store.client(), list[str](), None
     while True:
@@ -212,9 +211,7 @@ async def pages(
 
 @pytest.mark.parametrize("searched", [False, True])
 @pytest.mark.parametrize("sort", SORTS)
-async def test_pages_without_gap_or_repeat(
-    new_store: NewStore, sort: str, searched: bool
-) -> None:
+async def test_pages_without_gap_or_repeat(new_store: NewStore, sort: str, searched: bool) -> None:
     """Each product is on exactly one page, also where keys are equal and others are being made."""
     store = await new_store()
     made = [
@@ -361,7 +358,7 @@ cursors = st.text(max_size=40) | keysets.map(cursor_of)
 async def test_no_parameters_break_it(store: Shop, params: dict[str, Any]) -> None:
     """Whatever is asked, the answer is a page or names what is wrong."""
     answer = await store.client().get("/v1/products", params=_sendable(params))
-    assert answer.status_code in (200, 403, 422), (params, answer.text)
+    assert answer.status_code in (200, 401, 422), (params, answer.text)
 
 
 @settings(

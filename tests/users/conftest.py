@@ -41,6 +41,11 @@ _addresses = itertools.count()
 _FIRST_ADDRESS = int(IPv4Address("10.0.0.1"))
 
 
+def mark() -> str:
+    """Something that no other test uses."""
+    return uuid4().hex[:8]
+
+
 class HeldElsewhere:
     """Orders and notifications, as far as users asks them; `fails` makes them unable to answer."""
 
@@ -59,7 +64,7 @@ class HeldElsewhere:
 class HeldByOrders(HeldElsewhere):
     """What orders hold."""
 
-    async def export(self, user_id: UUID) -> HeldOrders:
+    async def export(self, _user_id: UUID) -> HeldOrders:
         """One order."""
         return HeldOrders(msgspec.Raw(b'[{"number":"A-1"}]'), msgspec.Raw(b"[]"))
 
@@ -67,7 +72,7 @@ class HeldByOrders(HeldElsewhere):
 class HeldByNotifications:
     """What notifications hold."""
 
-    async def export(self, user_id: UUID) -> HeldMessages:
+    async def export(self, _user_id: UUID) -> HeldMessages:
         """One notification."""
         return HeldMessages(
             msgspec.Raw(b'[{"kind":"welcome"}]'), msgspec.Raw(b"{}"), msgspec.Raw(b"[]")
@@ -192,9 +197,7 @@ async def open_instance(
     await database.open()
     orders = HeldByOrders()
     platform: PlatformSettings = settings[""]
-    running = local(
-        database, settings["users"], platform, SECRET, orders, HeldByNotifications()
-    )
+    running = local(database, settings["users"], platform, SECRET, orders, HeldByNotifications())
     web = WebSettings(trusted_proxies=platform.trusted_proxies)
     application = build_application(
         [running.router],

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import key
 
+from conftest import key
 from users.conftest import Instance
 
 pytestmark = pytest.mark.asyncio
@@ -69,9 +69,7 @@ async def test_anothers_address_is_not_there(users: Instance) -> None:
         ({"postalCode": 10115}, "postalCode"),
     ],
 )
-async def test_bad_addresses_are_named(
-    users: Instance, change: dict[str, Any], field: str
-) -> None:
+async def test_bad_addresses_are_named(users: Instance, change: dict[str, Any], field: str) -> None:
     """422 with the field, when it is added and when it is changed."""
     me = await users.customer()
     answer = await me.post("/v1/me/addresses", json={**ADDRESS, **change})
@@ -84,9 +82,7 @@ async def test_bad_addresses_are_named(
 async def test_the_book_holds_a_hundred(users: Instance) -> None:
     """The hundred-and-first is refused, also where many come at once."""
     me = await users.customer()
-    answers = await asyncio.gather(
-        *(me.post("/v1/me/addresses", json=ADDRESS) for _ in range(110))
-    )
+    answers = await asyncio.gather(*(me.post("/v1/me/addresses", json=ADDRESS) for _ in range(110)))
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(201), statuses.count(409)) == (100, 10)
     refused = [answer for answer in answers if answer.status_code == 409]

@@ -41,7 +41,7 @@ async def test_a_taken_name_is_409(users: Instance) -> None:
 
 
 async def test_an_address_as_user_name_is_an_address(users: Instance) -> None:
-    """Old user names that are e-mail addresses become the address, so that nobody else can take it."""
+    """An old user name that is an e-mail address becomes the address, and is taken as such."""
     email = f"old-{uuid4().hex[:8]}@example.com"
     client = users.client()
     assert (

@@ -36,7 +36,7 @@ async def test_nobody_has_the_password_of_an_unknown_user() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("version", ["2a", "2b", "2y"])
 async def test_old_hashes_are_read(version: str) -> None:
-    """bcrypt in its three spellings, reading 72 bytes like the old service; each is weak."""
+    """Hashes of bcrypt in its three spellings, reading 72 bytes as before; each is weak."""
     hashing = Hashing(Strength(), threads=1)
     made = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
     stored = f"${version}${made[4:]}"
@@ -68,7 +68,8 @@ def test_cheaper_argon2_is_weak_and_dearer_is_not() -> None:
 @pytest.mark.asyncio
 async def test_what_does_not_fit_is_refused_at_once() -> None:
     """Beyond the queue's length the answer is Unavailable with a time to come back, and the loop
-    runs on meanwhile; those before it get their hash."""
+    runs on meanwhile; those before it get their hash.
+    """
     hashing = Hashing(Strength(), threads=1, waiting_most=3)
     tasks = [asyncio.create_task(hashing.hash("a long phrase")) for _ in range(3)]
     await asyncio.sleep(0)

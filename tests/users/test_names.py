@@ -23,7 +23,7 @@ from tradewind.users.model.names import (
     ],
 )
 def test_good_addresses_are_taken(text: str) -> None:
-    """Plain addresses of RFC 5322 pass; trimmed, the domain in lower case, one key whatever the case."""
+    """Plain addresses pass: trimmed, the domain in lower case, one key whatever the case."""
     email = read_email(text)
     assert email.address.partition("@")[2].islower()
     assert email.key == text.strip().lower() == login_key(text)
@@ -66,14 +66,24 @@ def test_bad_addresses_are_refused(text: str) -> None:
 
 def test_user_names_differ_by_more_than_spelling() -> None:
     """Case and compatibility forms do not make another user name."""
-    keys = {read_username(text).key for text in ("Straße", "STRASSE", "ｓｔｒａｓｓｅ", " strasse ")}
+    keys = {read_username(text).key for text in ("Straße", "STRASSE", "\uff53trasse", " strasse ")}
     assert keys == {"strasse"}
     assert login_key("STRASSE") == "strasse"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["ab", "", "a" * 65, "ann@home", "ann＠home", "ann\x00lee", "ann\u202elee", "ann\u00a0lee", "a\tb"],
+    [
+        "ab",
+        "",
+        "a" * 65,
+        "ann@home",
+        "ann\uff20home",
+        "ann\x00lee",
+        "ann\u202elee",
+        "ann\u00a0lee",
+        "a\tb",
+    ],
 )
 def test_bad_user_names_are_refused(text: str) -> None:
     """Too short, too long, invisible characters, and whatever could pass for an e-mail address."""

@@ -4,8 +4,8 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from conftest import key
 
+from conftest import key
 from tradewind.users.actions.passwords import send_resets
 from tradewind.users.contract import PasswordResetRequested
 from users.conftest import PASSWORD, Instance
@@ -90,9 +90,7 @@ async def test_older_tokens_die_with_a_use(users: Instance) -> None:
     me = await users.sign_in(account["email"], NEW)
     change = {"currentPassword": NEW, "newPassword": PASSWORD}
     assert (await me.post("/v1/me/password", json=change)).status_code == 204
-    assert (
-        await users.client().post(confirm, json={**body, "token": third})
-    ).status_code == 422
+    assert (await users.client().post(confirm, json={**body, "token": third})).status_code == 422
 
 
 async def test_a_token_has_an_end(users: Instance) -> None:
@@ -133,9 +131,7 @@ async def test_a_common_password_uses_nothing_up(users: Instance) -> None:
     account = await users.register()
     token = await _token(users, account)
     confirm = "/v1/password-resets/confirm"
-    answer = await users.client().post(
-        confirm, json={"token": token, "newPassword": "password1"}
-    )
+    answer = await users.client().post(confirm, json={"token": token, "newPassword": "password1"})
     assert answer.json()["errors"][0]["field"] == "newPassword"
     answer = await users.client().post(confirm, json={"token": token, "newPassword": NEW})
     assert answer.status_code == 204

@@ -52,7 +52,7 @@ def test_rare_passwords_are_taken(password: str) -> None:
         "1234qwer",
         "123qweasd",
         "zaq1zaq1",
-        "ｐａｓｓｗｏｒｄ",
+        "\uff50assword",
     ],
 )
 def test_guessable_passwords_are_refused(password: str) -> None:

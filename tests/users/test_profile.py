@@ -4,11 +4,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import key
 
+from conftest import key
 from tradewind.platform.outbox import Outbox
 from tradewind.users.contract import EmailChanged, UserErased, UserRegistered
-from users.conftest import PASSWORD, Instance, NewInstance
+from users.conftest import PASSWORD, Instance, NewInstance, mark
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,18 +17,19 @@ async def test_what_is_not_given_stays(users: Instance) -> None:
     """A change of one field changes one field; null empties a name; unknown fields are nothing."""
     account = await users.register(name="Ann Lee", username=f"fred-{mark()}")
     me = await users.sign_in(account["email"])
-    answer = await me.patch("/v1/me", json={"username": f"Frida-{mark()}", "role": "admin"})
+    username = f"Frida-{mark()}"
+    answer = await me.patch("/v1/me", json={"username": username, "role": "admin"})
     assert answer.status_code == 200
     seen = (await me.get("/v1/me")).json()
     assert seen == answer.json()
-    assert (seen["name"], seen["username"]) == ("Ann Lee", f"Frida-{mark()}")
+    assert (seen["name"], seen["username"]) == ("Ann Lee", username)
     assert (seen["email"], seen["role"]) == (account["email"], "customer")
     assert (await me.patch("/v1/me", json={"name": None})).json()["name"] is None
     assert (await me.patch("/v1/me", json={})).json() == (await me.get("/v1/me")).json()
 
 
 async def test_a_lost_race_is_412(users: Instance) -> None:
-    """An edit of a version that is no longer current is refused; without If-Match it is not asked."""
+    """An edit of a version that is no longer current is refused, where the client names one."""
     me = await users.customer()
     etag = (await me.get("/v1/me")).headers["etag"]
     first = await me.patch("/v1/me", json={"name": "One"}, headers={"If-Match": etag})
@@ -168,7 +169,8 @@ async def test_the_end_needs_the_password(users: Instance) -> None:
 
 async def test_nothing_of_the_erased_remains(new_instance: NewInstance) -> None:
     """After erasure no table holds the address, name, client address or id; the event tells others,
-    every session is dead, and the name is free again (P19)."""
+    every session is dead, and the name is free again (P19).
+    """
     users = await new_instance()
     account = await users.register(name="Zebulon Quux", username=f"zebulon-{mark()}")
     me = await users.sign_in(account["email"], address="203.0.113.77")
@@ -176,9 +178,7 @@ async def test_nothing_of_the_erased_remains(new_instance: NewInstance) -> None:
     address = {"name": "Z", "line1": "1", "city": "Quuxville", "postalCode": "1", "country": "DE"}
     await me.post("/v1/me/addresses", json=address, headers=key())
     await users.client("203.0.113.77").post("/v1/password-resets", json={"email": account["email"]})
-    await users.client().post(
-        "/v1/login", json={"username": account["email"], "password": "wrong"}
-    )
+    await users.client().post("/v1/login", json={"username": account["email"], "password": "wrong"})
     answer = await me.request("DELETE", "/v1/me", json={"password": PASSWORD})
     assert answer.status_code == 204
     assert (await me.get("/v1/me")).status_code == 401

@@ -5,12 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import key
 
+from conftest import key
 from tradewind.platform.idempotency import fingerprint
 from tradewind.users.contract import AddressAlreadyRegistered, UsernameTaken, UserRegistered
 from tradewind.users.service import add_first_staff, add_staff
-from users.conftest import PASSWORD, Instance, NewInstance
+from users.conftest import PASSWORD, Instance, NewInstance, mark
 
 pytestmark = pytest.mark.asyncio
 REQUIRED = {"TRADEWIND_USERS_VERIFY_EMAIL_REQUIRED": "true"}
@@ -23,9 +23,7 @@ async def test_an_account_is_made_and_told_of(users: Instance) -> None:
     event = await users.event(UserRegistered, account["id"])
     assert (str(event.user_id), event.email) == (account["id"], account["email"])
     assert event.name == "Ann Lee"
-    rows = await users.rows(
-        "SELECT token_hash FROM tokens WHERE user_id = $1", UUID(account["id"])
-    )
+    rows = await users.rows("SELECT token_hash FROM tokens WHERE user_id = $1", UUID(account["id"]))
     assert len(rows) == 1
     assert event.verification_token.encode() not in rows[0]["token_hash"]
 
@@ -46,9 +44,7 @@ async def test_thirty_at_once_make_one_account(users: Instance) -> None:
     """Of many registrations of one address one goes through."""
     client = users.client()
     body = {"email": f"rush-{mark()}@example.com", "password": PASSWORD}
-    answers = await asyncio.gather(
-        *(client.post("/v1/register", json=body) for _ in range(30))
-    )
+    answers = await asyncio.gather(*(client.post("/v1/register", json=body) for _ in range(30)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 29
 
 
@@ -87,7 +83,8 @@ async def test_nobody_appoints_themselves(users: Instance) -> None:
 
 async def test_a_repeated_registration_is_answered_again(users: Instance) -> None:
     """Same key and body: the same answer; other body: 422. What is stored holds no hash of the
-    body that a password could be guessed from."""
+    body that a password could be guessed from.
+    """
     client, headers = users.client(), key()
     body = {"email": f"twice-{mark()}@example.com", "password": PASSWORD}
     first = await client.post("/v1/register", json=body, headers=headers)
@@ -120,9 +117,7 @@ async def test_a_taken_address_is_answered_like_a_free_one(new_instance: NewInst
     client = users.client()
     body = {"email": account["email"].upper(), "password": "somebody else's phrase"}
     free = {"email": f"free-{mark()}@example.com", "password": PASSWORD}
-    answers = [
-        await client.post("/v1/register", json=one) for one in (free, body, body)
-    ]
+    answers = [await client.post("/v1/register", json=one) for one in (free, body, body)]
     assert {answer.status_code for answer in answers} == {201}
     ids = {UUID(answer.json()["userId"]) for answer in answers}
     assert len(ids) == 3
@@ -167,10 +162,7 @@ async def test_an_address_is_verified_once(users: Instance) -> None:
     token = (await users.event(UserRegistered, account["id"])).verification_token
     client = users.client()
     answers = await asyncio.gather(
-        *(
-            client.post("/v1/email-verifications/confirm", json={"token": token})
-            for _ in range(10)
-        )
+        *(client.post("/v1/email-verifications/confirm", json={"token": token}) for _ in range(10))
     )
     assert sorted(answer.status_code for answer in answers) == [204] + [422] * 9
     made_up = await client.post("/v1/email-verifications/confirm", json={"token": "x" * 43})

@@ -40,7 +40,7 @@ async def test_logout_kills_at_once(users: Instance) -> None:
 
 
 async def test_logout_is_heard_elsewhere(new_instance: NewInstance) -> None:
-    """Another process that keeps the session is told: it need not wait until its belief runs out."""
+    """Another process that believes in the session is told, and asks again at once."""
     one, two = await new_instance(LONG_CACHE), await new_instance(LONG_CACHE)
     await two.work()
     customer = await one.customer()
@@ -162,7 +162,7 @@ async def test_many_lookups_are_few_queries(users: Instance) -> None:
     assert finding.batches - before < 10
 
 
-async def test_what_was_overtaken_is_not_kept(users: Instance) -> None:
+async def test_what_was_overtaken_is_not_kept() -> None:
     """A lookup that read the session before its end, and comes back after it, is not believed."""
     cache = SessionCache(seconds=10, most=10)
     principal = Principal(uuid4(), "customer", uuid4())

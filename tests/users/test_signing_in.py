@@ -8,7 +8,7 @@ import pytest
 
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.sessions import csrf_token
-from users.conftest import PASSWORD, Instance, NewInstance
+from users.conftest import PASSWORD, Instance, NewInstance, mark
 
 pytestmark = pytest.mark.asyncio
 
@@ -88,7 +88,9 @@ async def test_unknown_and_wrong_are_the_same(users: Instance) -> None:
     assert told[0][1]["code"] == "invalid_credentials"
 
 
-async def test_an_unknown_name_costs_a_hash(users: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_name_costs_a_hash(
+    users: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The work of checking a password is done for unknown names too."""
     worked: list[str | None] = []
     verify = users.context.hashing.verify
@@ -121,9 +123,7 @@ async def test_a_weak_hash_is_made_anew(new_instance: NewInstance) -> None:
             "UPDATE users SET password_hash = $2 WHERE id = $1", UUID(account["id"]), weak
         )
     await users.sign_in(account["email"])
-    rows = await users.rows(
-        "SELECT password_hash FROM users WHERE id = $1", UUID(account["id"])
-    )
+    rows = await users.rows("SELECT password_hash FROM users WHERE id = $1", UUID(account["id"]))
     assert rows[0]["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     await users.sign_in(account["email"])
 
@@ -150,9 +150,7 @@ async def test_a_password_changed_meanwhile_opens_nothing(
         "/v1/login", json={"username": account["email"], "password": PASSWORD}
     )
     assert answer.status_code == 401
-    assert not await users.rows(
-        "SELECT FROM sessions WHERE user_id = $1", UUID(account["id"])
-    )
+    assert not await users.rows("SELECT FROM sessions WHERE user_id = $1", UUID(account["id"]))
 
 
 async def test_a_guests_cart_comes_along(new_instance: NewInstance) -> None:
@@ -183,7 +181,9 @@ async def test_a_failing_cart_fails_no_sign_in(
     assert answer.status_code == 200
 
 
-async def test_a_slow_cart_is_not_waited_for(users: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_cart_is_not_waited_for(
+    users: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Orders that do not answer hold a sign-in up for half a second at most."""
 
     async def hang(_adoptions: object) -> list[bool]:
@@ -216,7 +216,8 @@ async def test_two_hundred_at_once_stop_nobody_else(new_instance: NewInstance) -
 
 async def test_more_than_fit_are_told_so(new_instance: NewInstance) -> None:
     """Where the queue of hashes is full, the answer is 503 at once, with a time to come back, and
-    counts as no failure."""
+    counts as no failure.
+    """
     users = await new_instance({"TRADEWIND_USERS_HASHES_WAITING_MOST": "4"}, real_hashes=True)
     account = await users.register()
     client = users.client()

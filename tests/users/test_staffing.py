@@ -8,7 +8,7 @@ import pytest
 
 from tradewind.platform.database import Address
 from tradewind.users.service import add_staff
-from users.conftest import PASSWORD, Instance, NewInstance, open_instance
+from users.conftest import PASSWORD, Instance, NewInstance, mark, open_instance
 
 pytestmark = pytest.mark.asyncio
 
@@ -54,7 +54,7 @@ async def test_only_an_administrator_changes_roles(users: Instance) -> None:
 
 
 async def test_a_change_ends_old_sessions(new_instance: NewInstance) -> None:
-    """After a role change or a disabling the old sessions are refused at once, here and elsewhere."""
+    """After a role change or a disabling old sessions are refused at once, here and elsewhere."""
     one, two = await new_instance(), await new_instance()
     await two.work()
     admin = await one.staff()
@@ -118,9 +118,9 @@ async def test_one_administrator_remains(fresh_owner: Address) -> None:
 
 async def test_accounts_are_found(users: Instance) -> None:
     """By a part of address, user name or name in any case; wildcards mean themselves."""
-    mark = uuid4().hex[:10]
-    one = await users.register(name=f"Hanna {mark}")
-    two = await users.register(username=f"Ivo_{mark}%")
+    word = mark()
+    one = await users.register(name=f"Hanna {word}")
+    two = await users.register(username=f"Ivo_{word}%")
     staff = await users.staff("staff")
 
     async def found(q: str, **more: Any) -> list[str]:
@@ -128,25 +128,25 @@ async def test_accounts_are_found(users: Instance) -> None:
         assert answer.status_code == 200
         return [user["id"] for user in answer.json()["items"]]
 
-    assert await found(f"hANNA {mark.upper()}") == [one["id"]]
+    assert await found(f"hANNA {word.upper()}") == [one["id"]]
     assert await found(one["email"].upper()) == [one["id"]]
-    assert await found(mark) == [two["id"], one["id"]]
-    assert await found(f"_{mark}%") == [two["id"]]
-    assert await found(f"a%{mark}") == []
+    assert await found(word) == [two["id"], one["id"]]
+    assert await found(f"_{word}%") == [two["id"]]
+    assert await found(f"a%{word}") == []
     assert await found("\\") == []
-    assert await found(mark, role="admin") == []
+    assert await found(word, role="admin") == []
     assert await found("' OR 1=1 --") == []
 
 
 async def test_accounts_come_in_pages(users: Instance) -> None:
     """Pages follow each other without gap or repeat, newest first."""
-    mark = uuid4().hex[:10]
-    made = [(await users.register(name=f"P {mark} {n}"))["id"] for n in range(5)]
+    word = mark()
+    made = [(await users.register(name=f"P {word} {n}"))["id"] for n in range(5)]
     staff = await users.staff("staff")
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
-        params = {"q": mark, "limit": 2, **cursor}
+        params = {"q": word, "limit": 2, **cursor}
         page = (await staff.get("/v1/users", params=params)).json()
         seen += [one["id"] for one in page["items"]]
         if page["next"] is None:

@@ -8,7 +8,7 @@ import pytest
 
 from tradewind.users.actions.tidying import tidy_up
 from tradewind.users.contract import PasswordResetRequested
-from users.conftest import PASSWORD, Instance, NewInstance
+from users.conftest import PASSWORD, Instance, NewInstance, mark
 
 pytestmark = pytest.mark.asyncio
 FEW = {
@@ -40,7 +40,7 @@ async def test_thirty_guesses_at_once_stay_within_the_limit(new_instance: NewIns
 async def test_beyond_the_limit_the_right_password_is_refused_too(
     new_instance: NewInstance,
 ) -> None:
-    """429 with the time to come back, for right and wrong alike, by either name and either route."""
+    """429 with the time to come back, for right and wrong alike, by either name and route."""
     users = await new_instance(FEW)
     account = await users.register(username=f"Emil-{mark()}")
     await _guess(users, account["email"], 4)
@@ -58,7 +58,7 @@ async def test_beyond_the_limit_the_right_password_is_refused_too(
 
 
 async def test_the_owner_is_not_locked_out_from_home(new_instance: NewInstance) -> None:
-    """Whoever has a session from an address still gets in from there while strangers are stopped."""
+    """Who has a session from an address still gets in from there while strangers are stopped."""
     users = await new_instance(FEW)
     account = await users.register()
     await users.sign_in(account["email"], address="203.0.113.5")
@@ -77,7 +77,8 @@ async def test_a_success_gives_the_account_back(new_instance: NewInstance) -> No
 
 async def test_one_client_guesses_at_many_accounts(new_instance: NewInstance) -> None:
     """A client is stopped however many names it tries, known or not; others are not. A success of
-    its own does not wash it clean."""
+    its own does not wash it clean.
+    """
     users = await new_instance(FEW)
     account = await users.register()
     address = "198.51.100.7"
@@ -108,9 +109,7 @@ async def test_forwarded_addresses_count_only_from_proxies(new_instance: NewInst
         )
         return answer.status_code
 
-    forged = [
-        await guess("198.51.100.20", f"203.0.113.{n}", f"forger-{n}") for n in range(26)
-    ]
+    forged = [await guess("198.51.100.20", f"203.0.113.{n}", f"forger-{n}") for n in range(26)]
     assert forged == [401] * 25 + [429]
     behind = [await guess("172.16.0.1", f"203.0.113.{n}", f"real-{n}") for n in range(30)]
     assert behind == [401] * 30

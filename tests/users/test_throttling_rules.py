@@ -38,7 +38,8 @@ def test_no_fifteen_minutes_hold_more_than_the_limit(
     batches: list[tuple[int, list[Verdict]]],
 ) -> None:
     """However attempts come in batches over time, failures that were answered stay within the limit
-    of an account unless it was signed in to between, and none is answered beyond the limit."""
+    of an account unless it was signed in to between, and none is answered beyond the limit.
+    """
     counters: dict[bytes, Counter] = {}
     now, answered = NOW, [[] for _ in range(3)]
     names = [b"ann", b"bob", b"eve"]

@@ -14,9 +14,9 @@ from rich.table import Table
 from tradewind.commands.place import running_database
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
+from tradewind.platform.migrate import OLDEST_POSTGRESQL
 
 _SECRETS = frozenset({"secret", "database_url", "smtp_url"})
-_OLDEST_POSTGRESQL = 150000
 
 
 async def diagnose(settings: Mapping[str, Any], console: Console) -> bool:
@@ -50,7 +50,7 @@ async def _ask_database(platform: PlatformSettings, console: Console) -> bool:
     finally:
         await connection.close()
     console.print(f"PostgreSQL {version} answers.", highlight=False)
-    if number < _OLDEST_POSTGRESQL:
+    if number < OLDEST_POSTGRESQL:
         console.print("[red]It is too old:[/red] install PostgreSQL 15 or newer.")
         return False
     return True

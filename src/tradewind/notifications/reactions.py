@@ -48,7 +48,7 @@ async def welcome(
     drafts = [
         Draft(
             kind="welcome",
-            cause=event.user_id,
+            cause=_cause("welcome", str(event.user_id)),
             user_id=event.user_id,
             email=_reachable(event.email),
             order_id=None,
@@ -353,7 +353,7 @@ async def _guests_tokens(tx: Transaction, events: Iterable[_OrderEvent]) -> dict
 
 
 def _cause(kind: str, secret: str) -> UUID:
-    """The id of something that happened and has none of its own; it tells nothing of the secret."""
+    """The id of something that has none of its own; it outlives an erasure, so it tells nothing."""
     return uuid5(NAMESPACE_OID, f"tradewind {kind} {secret}")
 
 

@@ -7,7 +7,7 @@ has committed their effects, or parked them for another try, when it returns.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from tradewind.platform.events import Message
@@ -46,7 +46,7 @@ class LocalBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Hands each consumer what it wants. One that fails does not keep the others waiting."""
-        work = []
+        work: list[Awaitable[None]] = []
         for consumer in self._consumers:
             wanted = [message for message in messages if message.type in consumer.types]
             if wanted:

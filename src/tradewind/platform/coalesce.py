@@ -12,7 +12,7 @@ import contextvars
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 
@@ -36,7 +36,7 @@ class Coalescer(Generic[Request, Outcome]):
     def __init__(
         self,
         name: str,
-        flush: Callable[[list[Request]], Awaitable[Sequence[Outcome]]],
+        flush: Callable[[list[Request]], Awaitable[Sequence[Outcome | Exception]]],
         *,
         most: int = 256,
         waiting_most: int = 8192,
@@ -47,7 +47,7 @@ class Coalescer(Generic[Request, Outcome]):
         self._most = most
         self._waiting_most = waiting_most
         self._at_once = at_once
-        self._waiting: deque[tuple[Request, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[Request, asyncio.Future[Outcome | Exception]]] = deque()
         self._active = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.batches = 0
@@ -68,15 +68,16 @@ class Coalescer(Generic[Request, Outcome]):
         if not requests:
             return []
         if len(requests) == 1:
-            return [await self._enqueue(requests[0])]
+            return [cast("Outcome", await self._enqueue(requests[0]))]
         futures = [self._enqueue(request) for request in requests]
         await asyncio.wait(futures)
-        return [future.result() for future in futures]
+        # Whoever asks for several names their errors in `Outcome`.
+        return [cast("Outcome", future.result()) for future in futures]
 
-    def _enqueue(self, request: Request) -> asyncio.Future[Outcome]:
+    def _enqueue(self, request: Request) -> asyncio.Future[Outcome | Exception]:
         if len(self._waiting) >= self._waiting_most:
             raise Unavailable(f"too much is waiting for {self.name}; try again shortly")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Outcome | Exception] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._active < self._at_once:
             self._active += 1
@@ -91,7 +92,7 @@ class Coalescer(Generic[Request, Outcome]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                batch: list[tuple[Request, asyncio.Future[Outcome]]] = []
+                batch: list[tuple[Request, asyncio.Future[Outcome | Exception]]] = []
                 while self._waiting and len(batch) < self._most:
                     request, future = self._waiting.popleft()
                     if not future.done():  # nobody waits for a cancelled one any more
@@ -106,7 +107,9 @@ class Coalescer(Generic[Request, Outcome]):
             # in between would find this task in its place and be taken up by nobody.
             self._active -= 1
 
-    async def _settle(self, batch: list[tuple[Request, asyncio.Future[Outcome]]]) -> None:
+    async def _settle(
+        self, batch: list[tuple[Request, asyncio.Future[Outcome | Exception]]]
+    ) -> None:
         requests = [request for request, _ in batch]
         try:
             outcomes = await self._flush_patiently(requests)
@@ -131,7 +134,7 @@ class Coalescer(Generic[Request, Outcome]):
                 if not future.done():
                     future.set_result(outcome)
 
-    async def _flush_patiently(self, requests: list[Request]) -> Sequence[Outcome]:
+    async def _flush_patiently(self, requests: list[Request]) -> Sequence[Outcome | Exception]:
         for attempt in range(_TRIES):
             try:
                 return await self._flush(requests)

@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -86,7 +86,7 @@ def load(
     `extra_names` are variables that belong to others (tests, the Makefile). Raises ConfigError
     with every wrong, misspelt or unknown setting.
     """
-    file, faults, made = _toml(toml_path), [], {}
+    file, faults, made = _toml(toml_path), list[str](), dict[str, Any]()
     known: set[str] = set(extra_names)
     for section, struct in structs.items():
         values: dict[str, Any] = {}
@@ -148,6 +148,6 @@ def _unknown_keys(
         names |= set(structs)
     return [
         f"{path}: {section + '.' if section else ''}{key}: no such setting"
-        for key in table
+        for key in cast("dict[str, Any]", table)
         if key not in names
     ]

@@ -35,11 +35,11 @@ class Inbox:
     """One service's inbox: what it reacts to, and the memory of what it has done."""
 
     def __init__(
-        self, service: str, database: Database, reactions: Mapping[type[Event], Sequence[Reaction]]
+        self, service: str, database: Database, reactions: Mapping[type[Any], Sequence[Reaction]]
     ) -> None:
         self.service = service
         self._database = database
-        self._kinds = {kind.TYPE: kind for kind in reactions}
+        self._kinds: dict[str, type[Event]] = {kind.TYPE: kind for kind in reactions}
         self._names = {kind.TYPE: [_name(one) for one in many] for kind, many in reactions.items()}
         self._reactions = {
             (kind.TYPE, _name(one)): one for kind, many in reactions.items() for one in many

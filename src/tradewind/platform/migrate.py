@@ -20,6 +20,7 @@ from tradewind.platform.ids import derive
 
 Phase = Literal["pre", "post"]
 SPINE = "tradewind.platform"
+OLDEST_POSTGRESQL = 150000
 _LOCK = 0x7261_6465
 
 
@@ -85,18 +86,40 @@ async def migrate(
     `packages`: service name to the package that holds its `migrations/`. `owner` must be allowed
     to create roles, schemas and the extension pg_trgm.
     """
-    connection = await asyncpg.connect(**owner.arguments(), timeout=10)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        ran: list[str] = []
-        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
-        for service, package in packages.items():
-            await _prepare(connection, owner.database, secret, service)
-            ran += await _migrate_service(connection, service, package, frozenset(phases))
-        return ran
+        connection = await asyncpg.connect(**owner.arguments(), timeout=10)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        where = f"{owner.user}@{owner.host}:{owner.port}/{owner.database}"
+        raise MigrationError(f"the database {where} cannot be used: {error}") from error
+    try:
+        return await _migrate_all(connection, owner.database, secret, packages, frozenset(phases))
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MigrationError(
+            f"the role {owner.user} may not prepare the database: {error}; it must own the "
+            "database and have CREATEROLE"
+        ) from error
     finally:
         await connection.close()
+
+
+async def _migrate_all(
+    connection: Any,
+    database: str,
+    secret: bytes,
+    packages: Mapping[str, str],
+    phases: frozenset[Phase],
+) -> list[str]:
+    version = int(await connection.fetchval("SHOW server_version_num"))
+    if version < OLDEST_POSTGRESQL:
+        raise MigrationError(f"PostgreSQL {version // 10000} is too old; use 15 or newer")
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    ran: list[str] = []
+    await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
+    for service, package in packages.items():
+        await _prepare(connection, database, secret, service)
+        ran += await _migrate_service(connection, service, package, phases)
+    return ran
 
 
 async def _prepare(connection: Any, database: str, secret: bytes, service: str) -> None:
@@ -104,7 +127,7 @@ async def _prepare(connection: Any, database: str, secret: bytes, service: str) 
     if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
         await connection.execute(f"CREATE ROLE {role} LOGIN")
     # The names are ours and the password is hexadecimal: nothing here needs quoting.
-    await connection.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{password}' NOSUPERUSER")
+    await connection.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{password}'")
     await connection.execute(
         f"""
         CREATE SCHEMA IF NOT EXISTS {service};

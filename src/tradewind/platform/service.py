@@ -12,6 +12,8 @@ from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
 
+Hearing = Callable[[str], None]
+"""Told the payload of a NOTIFY."""
 Contract_co = TypeVar("Contract_co", covariant=True)
 
 
@@ -30,7 +32,7 @@ class Running(Generic[Contract_co]):
     inbox: Inbox
     workers: Sequence[Worker] = field(default=())
     """Beside the relay and the retries, which every service has."""
-    channels: Mapping[str, Callable[[str], None]] = field(default_factory=dict)
+    channels: Mapping[str, Hearing] = field(default_factory=dict[str, Hearing])
     """What to call with the payload of each NOTIFY, by channel; empty when some were missed."""
 
 

@@ -44,7 +44,7 @@ class Method:
         hints = typing.get_type_hints(function)
         answer = hints.pop("return")
         self.name = name
-        self._arguments: Any = tuple[tuple(hints.values())]  # pyright: ignore[reportInvalidTypeArguments]
+        self._arguments: Any = tuple[tuple(hints.values())]
         self.many = typing.get_origin(answer) is list
         inner = typing.get_args(answer)[0] if self.many else answer
         self._answer = _without_errors(inner)
@@ -65,7 +65,7 @@ class Method:
 
     def decode_answer(self, body: bytes) -> Any:
         """What `encode_answer` wrote; raises the error where the whole call failed."""
-        told = msgspec.json.decode(body, type=list[Outcome] | Outcome)
+        told: list[Outcome] | Outcome = msgspec.json.decode(body, type=list[Outcome] | Outcome)
         if isinstance(told, list):
             return [self._value(one) for one in told]
         value = self._value(told)

@@ -105,7 +105,7 @@ async def show_cart(
 ) -> CartView:
     """The cart at today's prices."""
     quotes = await _quote(context, [sku for sku, _ in lines], cart.currency) if lines else {}
-    views, subtotal = [], 0
+    views, subtotal = list[CartLineView](), 0
     for sku, quantity in lines:
         quote = quotes.get(sku)
         if quote is None:

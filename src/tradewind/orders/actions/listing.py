@@ -7,6 +7,7 @@ from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.views import OrderView, read_views
 from tradewind.orders.contract import OrderNotFound
 from tradewind.orders.store import orders as store
+from tradewind.orders.store import payments as payment_store
 from tradewind.platform.errors import FieldError, Invalid
 from tradewind.platform.money import Money
 from tradewind.platform.web.pages import Page, read_cursor, write_cursor
@@ -58,7 +59,7 @@ async def list_all(
 async def amount_in_currency(context: OrdersContext, order_id: UUID, amount: Money) -> int:
     """The minor units of an amount that must be in the order's currency."""
     async with context.database.reading() as reading:
-        found = await store.list_payments(reading, [order_id])
+        found = await payment_store.list_payments(reading, [order_id])
     if not found:
         raise OrderNotFound("There is no such order.")
     if found[0].currency != amount.currency:

@@ -35,7 +35,9 @@ from tradewind.orders.model.order import (
 from tradewind.orders.model.payment import ProviderDown, ProviderUnclear
 from tradewind.orders.store import checkouts as checkout_store
 from tradewind.orders.store import orders as store
-from tradewind.orders.store.orders import Fulfillment, Refund
+from tradewind.orders.store import payments as payment_store
+from tradewind.orders.store.orders import Fulfillment
+from tradewind.orders.store.payments import Refund
 from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.idempotency import Once
@@ -93,7 +95,7 @@ async def _lock(tx: Transaction, order_id: UUID) -> tuple[Order, list[Line], Pay
     if order is None:
         raise OrderNotFound("There is no such order.")
     lines = await store.list_lines(tx, [order_id])
-    [payment] = await store.list_payments(tx, [order_id])
+    [payment] = await payment_store.list_payments(tx, [order_id])
     return order, lines, payment
 
 
@@ -130,11 +132,11 @@ async def cancel_locked(
         refund = Refund(
             new_id(), order.id, payment.id, left, order.currency, reason, None, "pending", tx.now
         )
-        await store.insert_refund(tx, refund, _REFUND_DUE_SECONDS)
+        await payment_store.insert_refund(tx, refund, _REFUND_DUE_SECONDS)
         moved = (order.id, payment.provider, left, order.currency)
         await checkout_store.insert_transfers(tx, "refund", [moved])
         state = "voided" if payment.state == "authorized" else None
-        await store.update_payment(tx, payment.id, state=state, refunded_minor=left)
+        await payment_store.update_payment(tx, payment.id, state=state, refunded_minor=left)
     restock = {line.sku: line.quantity - line.refunded_quantity for line in lines}
     restock = {sku: quantity for sku, quantity in restock.items() if quantity}
     await store.update_lines(tx, order.id, fulfilled={}, refunded=restock)
@@ -159,7 +161,7 @@ async def settle_refund(context: OrdersContext, refund: Refund, provider: str) -
         _log.warning("refund unclear", refund=str(refund.id), error=repr(error))
         return
     async with context.database.transaction() as tx:
-        await store.update_refund_settled(tx, refund.id)
+        await payment_store.update_refund_settled(tx, refund.id)
 
 
 async def refund_order(
@@ -200,10 +202,10 @@ async def refund_order(
             "pending",
             tx.now,
         )
-        await store.insert_refund(tx, refund, _REFUND_DUE_SECONDS)
+        await payment_store.insert_refund(tx, refund, _REFUND_DUE_SECONDS)
         moved = (order_id, payment.provider, amount, order.currency)
         await checkout_store.insert_transfers(tx, "refund", [moved])
-        await store.update_payment(tx, payment.id, refunded_minor=amount)
+        await payment_store.update_payment(tx, payment.id, refunded_minor=amount)
         await store.update_lines(tx, order_id, fulfilled={}, refunded=restock)
         await store.update_order(
             tx,
@@ -230,7 +232,7 @@ async def capture_order(context: OrdersContext, order_id: UUID, once: Once) -> O
     async with context.database.transaction() as tx:
         order, _, payment = await _lock(tx, order_id)
         if order.status == "placed" and payment.state == "authorized":
-            await store.update_capturing(tx, payment.id, _REFUND_DUE_SECONDS)
+            await payment_store.update_capturing(tx, payment.id, _REFUND_DUE_SECONDS)
             payment = msgspec.structs.replace(payment, state="capturing")
     if payment.state == "capturing":
         try:
@@ -249,7 +251,7 @@ async def capture_order(context: OrdersContext, order_id: UUID, once: Once) -> O
 async def note_captured(tx: Transaction, order: Order, payment: Payment) -> None:
     """The provider took what was authorized."""
     amount = payment.authorized_minor
-    await store.update_payment(tx, payment.id, state="captured", captured_minor=amount)
+    await payment_store.update_payment(tx, payment.id, state="captured", captured_minor=amount)
     moved = (order.id, payment.provider, amount, order.currency)
     await checkout_store.insert_transfers(tx, "capture", [moved])
     await store.update_order(

@@ -30,6 +30,7 @@ from tradewind.orders.model.payment import (
 from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as checkout_store
 from tradewind.orders.store import orders as store
+from tradewind.orders.store import payments as payment_store
 from tradewind.platform.database import Transaction
 from tradewind.platform.errors import Invalid, NotFound, Unavailable
 from tradewind.platform.idempotency import delete_old
@@ -86,7 +87,7 @@ def new_refund_id(attempt_id: UUID) -> UUID:
 async def reconcile_payments(context: OrdersContext) -> bool:
     """Asks providers what became of payments that are not decided, and of captures under way."""
     async with context.database.transaction() as tx:
-        due = await store.lock_due_payments(tx, _MOST)
+        due = await payment_store.lock_due_payments(tx, _MOST)
     await asyncio.gather(*(_reconcile(context, one) for one in due))
     return len(due) == _MOST
 
@@ -111,7 +112,7 @@ async def _reconcile(context: OrdersContext, payment: Payment) -> None:
 async def settle_payment(context: OrdersContext, payment_id: UUID, told: Charged) -> None:
     """A payment is decided. Again, or too late, changes nothing."""
     async with context.database.reading() as reading:
-        found = await store.find_payment(reading, payment_id)
+        found = await payment_store.find_payment(reading, payment_id)
     if found is None:
         return
     async with context.database.transaction() as tx:
@@ -122,7 +123,7 @@ async def _settle_locked(
     context: OrdersContext, tx: Transaction, order_id: UUID, told: Charged
 ) -> None:
     order = await store.lock_order(tx, order_id)
-    [payment] = await store.list_payments(tx, [order_id])
+    [payment] = await payment_store.list_payments(tx, [order_id])
     if order is None or order.status != "placed":
         return
     if payment.state == "capturing":
@@ -148,7 +149,7 @@ async def _succeed(
 ) -> None:
     captured = payment.amount_minor if told.verdict == "captured" else 0
     status = "paid" if captured else "authorized"
-    await store.update_payment(
+    await payment_store.update_payment(
         tx,
         payment.id,
         state=told.verdict,
@@ -173,7 +174,7 @@ async def _succeed(
 async def _fail(
     context: OrdersContext, tx: Transaction, order: Order, payment: Payment, reason: str
 ) -> None:
-    await store.update_payment(tx, payment.id, state="failed")
+    await payment_store.update_payment(tx, payment.id, state="failed")
     await store.update_order(
         tx,
         order,
@@ -190,7 +191,7 @@ async def take_notice(
 ) -> None:
     """A provider's webhook: each id once, in any order, and only for what we asked for."""
     async with context.database.reading() as reading:
-        payment = await store.find_payment(reading, notice.attempt_id)
+        payment = await payment_store.find_payment(reading, notice.attempt_id)
         under_way = await checkout_store.find_open(reading, notice.attempt_id)
     if payment is not None:
         ours = (payment.provider, payment.order_id, payment.amount_minor, payment.currency)
@@ -213,8 +214,8 @@ async def take_notice(
 async def recover_refunds(context: OrdersContext) -> bool:
     """Asks again for refunds that no provider confirmed."""
     async with context.database.transaction() as tx:
-        due = await store.lock_due_refunds(tx, _MOST)
-        payments = await store.list_payments(tx, [one.order_id for one in due])
+        due = await payment_store.lock_due_refunds(tx, _MOST)
+        payments = await payment_store.list_payments(tx, [one.order_id for one in due])
     providers = {payment.id: payment.provider for payment in payments}
     await asyncio.gather(*(settle_refund(context, one, providers[one.payment_id]) for one in due))
     return len(due) == _MOST
@@ -226,7 +227,7 @@ async def cancel_lost(context: OrdersContext, tx: Transaction, order_id: UUID) -
     if order is None or order.status != "placed" or order.fulfillment_status != "unfulfilled":
         return
     lines = await store.list_lines(tx, [order_id])
-    [payment] = await store.list_payments(tx, [order_id])
+    [payment] = await payment_store.list_payments(tx, [order_id])
     await cancel_locked(context, tx, order, lines, payment, "out of stock")
 
 

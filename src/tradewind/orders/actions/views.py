@@ -13,6 +13,7 @@ import msgspec
 from tradewind.orders.contract import SoldLine
 from tradewind.orders.model.order import Draft, Line, Order, Payment
 from tradewind.orders.store import orders as store
+from tradewind.orders.store import payments as payment_store
 from tradewind.platform.database import Reading
 from tradewind.platform.money import Money
 
@@ -142,7 +143,7 @@ def order_view(
     order: Order,
     lines: Sequence[Line | SoldLine],
     payment: Payment,
-    refunds: Sequence[store.Refund] = (),
+    refunds: Sequence[payment_store.Refund] = (),
     parcels: Sequence[store.Fulfillment] = (),
     token: str | None = None,
 ) -> OrderView:
@@ -229,13 +230,13 @@ async def read_views(tx: Reading, order_ids: Sequence[UUID]) -> list[OrderView]:
     lines: dict[UUID, list[Line]] = defaultdict(list)
     for line in await store.list_lines(tx, order_ids):
         lines[line.order_id].append(line)
-    refunds: dict[UUID, list[store.Refund]] = defaultdict(list)
-    for refund in await store.list_refunds(tx, order_ids):
+    refunds: dict[UUID, list[payment_store.Refund]] = defaultdict(list)
+    for refund in await payment_store.list_refunds(tx, order_ids):
         refunds[refund.order_id].append(refund)
     parcels: dict[UUID, list[store.Fulfillment]] = defaultdict(list)
     for parcel in await store.list_fulfillments(tx, order_ids):
         parcels[parcel.order_id].append(parcel)
-    payments = {one.order_id: one for one in await store.list_payments(tx, order_ids)}
+    payments = {one.order_id: one for one in await payment_store.list_payments(tx, order_ids)}
     return [
         order_view(one, lines[one.id], payments[one.id], refunds[one.id], parcels[one.id])
         for one in found

@@ -94,7 +94,7 @@ class TestProvider:
         return self._seen_flaky.setdefault(attempt_id, now) == now
 
     async def _charge_many(self, wishes: list[Charge]) -> Sequence[Charged | StoreError]:
-        verdicts = [_VERDICTS[wish.token] for wish in wishes]
+        verdicts: list[Verdict] = [_VERDICTS[wish.token] for wish in wishes]
         async with self._database.statement() as tx:
             await insert_charges(tx, wishes, verdicts)
         return [

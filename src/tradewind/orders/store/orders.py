@@ -7,25 +7,12 @@ from uuid import UUID
 
 import msgspec
 
-from tradewind.orders.model.order import Line, Order, Payment
+from tradewind.orders.model.order import Line, Order
 from tradewind.platform.database import Reading, Row, Transaction
 
 _object = msgspec.json.Decoder(dict[str, Any])
 _list = msgspec.json.Decoder(list[dict[str, Any]])
-
-
-class Refund(msgspec.Struct, frozen=True):
-    """Money on its way back; `lines` (quantity by SKU) went back to stock."""
-
-    id: UUID
-    order_id: UUID
-    payment_id: UUID
-    amount_minor: int
-    currency: str
-    reason: str
-    lines: dict[str, int] | None
-    state: str
-    created_at: datetime
+_units = msgspec.json.Decoder(dict[str, int])
 
 
 class Fulfillment(msgspec.Struct, frozen=True):
@@ -42,14 +29,11 @@ class Fulfillment(msgspec.Struct, frozen=True):
 
 
 def _order(row: Row) -> Order:
-    return Order(
-        *row[:13],
-        _object.decode(row["shipping_address"]),
-        _object.decode(row["billing_address"]) if row["billing_address"] else None,
-        row["reservation_id"],
-        _list.decode(row["history"]),
-        *row[17:],
-    )
+    values = list(row)
+    values[13] = _object.decode(row["shipping_address"])
+    values[14] = _object.decode(row["billing_address"]) if row["billing_address"] else None
+    values[16] = _list.decode(row["history"])
+    return Order(*values)
 
 
 async def list_orders(tx: Reading, ids: Sequence[UUID]) -> list[Order]:
@@ -140,49 +124,6 @@ async def list_lines(tx: Reading, order_ids: Sequence[UUID]) -> list[Line]:
     return [Line(*row) for row in rows]
 
 
-async def list_payments(tx: Reading, order_ids: Sequence[UUID]) -> list[Payment]:
-    """The payments of these orders."""
-    rows = await tx.fetch(
-        """
-        SELECT id, order_id, provider, state, currency, amount_minor, authorized_minor,
-            captured_minor, refunded_minor, reference, tries, created_at
-        FROM payments WHERE order_id = ANY ($1::uuid[])
-        """,
-        list(order_ids),
-    )
-    return [Payment(*row) for row in rows]
-
-
-async def find_payment(tx: Reading, payment_id: UUID) -> Payment | None:
-    """One payment by its attempt id."""
-    row = await tx.fetch_row(
-        """
-        SELECT id, order_id, provider, state, currency, amount_minor, authorized_minor,
-            captured_minor, refunded_minor, reference, tries, created_at
-        FROM payments WHERE id = $1
-        """,
-        payment_id,
-    )
-    return Payment(*row) if row else None
-
-
-async def list_refunds(tx: Reading, order_ids: Sequence[UUID]) -> list[Refund]:
-    """The refunds of these orders, oldest first."""
-    rows = await tx.fetch(
-        """
-        SELECT id, order_id, payment_id, amount_minor, currency, reason, lines, state, created_at
-        FROM refunds WHERE order_id = ANY ($1::uuid[]) ORDER BY id
-        """,
-        list(order_ids),
-    )
-    return [_refund(row) for row in rows]
-
-
-def _refund(row: Row) -> Refund:
-    lines = msgspec.json.decode(row["lines"], type=dict[str, int]) if row["lines"] else None
-    return Refund(*row[:6], lines, row["state"], row["created_at"])
-
-
 async def list_fulfillments(tx: Reading, order_ids: Sequence[UUID]) -> list[Fulfillment]:
     """The parcels of these orders, oldest first."""
     rows = await tx.fetch(
@@ -192,10 +133,13 @@ async def list_fulfillments(tx: Reading, order_ids: Sequence[UUID]) -> list[Fulf
         """,
         list(order_ids),
     )
-    return [
-        Fulfillment(*row[:2], msgspec.json.decode(row["lines"], type=dict[str, int]), *row[3:])
-        for row in rows
-    ]
+    return [_fulfillment(row) for row in rows]
+
+
+def _fulfillment(row: Row) -> Fulfillment:
+    values = list(row)
+    values[2] = _units.decode(row["lines"])
+    return Fulfillment(*values)
 
 
 async def update_order(
@@ -222,106 +166,6 @@ async def update_order(
         fulfillment_status,
         msgspec.json.encode([happened]).decode(),
     )
-
-
-async def update_payment(
-    tx: Transaction,
-    payment_id: UUID,
-    *,
-    state: str | None = None,
-    authorized_minor: int = 0,
-    captured_minor: int = 0,
-    refunded_minor: int = 0,
-    reference: str | None = None,
-) -> None:
-    """Adds to a payment's sums; it is not due any more."""
-    await tx.execute(
-        """
-        UPDATE payments SET state = coalesce($2, state),
-            authorized_minor = authorized_minor + $3, captured_minor = captured_minor + $4,
-            refunded_minor = refunded_minor + $5, reference = coalesce($6, reference),
-            due_at = NULL, updated_at = now()
-        WHERE id = $1
-        """,
-        payment_id,
-        state,
-        authorized_minor,
-        captured_minor,
-        refunded_minor,
-        reference,
-    )
-
-
-async def update_capturing(tx: Transaction, payment_id: UUID, due_seconds: float) -> None:
-    """The provider is about to be asked for authorized money."""
-    await tx.execute(
-        """
-        UPDATE payments SET state = 'capturing', updated_at = now(),
-            due_at = now() + make_interval(secs => $2)
-        WHERE id = $1
-        """,
-        payment_id,
-        due_seconds,
-    )
-
-
-async def lock_due_payments(tx: Transaction, most: int) -> list[Payment]:
-    """Takes undecided payments that are due for a question; the next one is later each time."""
-    rows = await tx.fetch(
-        """
-        UPDATE payments SET tries = tries + 1,
-            due_at = now() + least(30, 2 ^ tries) * interval '1 second'
-        WHERE id = ANY (ARRAY(SELECT id FROM payments WHERE due_at <= now()
-            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING id, order_id, provider, state, currency, amount_minor, authorized_minor,
-            captured_minor, refunded_minor, reference, tries, created_at
-        """,
-        most,
-    )
-    return [Payment(*row) for row in rows]
-
-
-async def insert_refund(tx: Transaction, refund: Refund, due_seconds: float) -> None:
-    """Saves a refund before the provider is asked for it."""
-    await tx.execute(
-        """
-        INSERT INTO refunds
-            (id, order_id, payment_id, amount_minor, currency, reason, lines, due_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, now() + make_interval(secs => $8))
-        """,
-        refund.id,
-        refund.order_id,
-        refund.payment_id,
-        refund.amount_minor,
-        refund.currency,
-        refund.reason,
-        msgspec.json.encode(refund.lines).decode() if refund.lines else None,
-        due_seconds,
-    )
-
-
-async def lock_due_refunds(tx: Transaction, most: int) -> list[Refund]:
-    """Takes refunds that the provider has not confirmed yet; the next try is later each time."""
-    rows = await tx.fetch(
-        """
-        UPDATE refunds SET tries = tries + 1,
-            due_at = now() + least(60, 2 ^ tries) * interval '1 second'
-        WHERE id = ANY (ARRAY(SELECT id FROM refunds WHERE due_at <= now()
-            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING id, order_id, payment_id, amount_minor, currency, reason, lines, state, created_at
-        """,
-        most,
-    )
-    return [_refund(row) for row in rows]
-
-
-async def update_refund_settled(tx: Transaction, refund_id: UUID) -> bool:
-    """The provider gave it back; False where that was known."""
-    tag = await tx.execute(
-        "UPDATE refunds SET state = 'settled', due_at = NULL WHERE id = $1 AND state = 'pending'",
-        refund_id,
-    )
-    return tag == "UPDATE 1"
 
 
 async def update_lines(

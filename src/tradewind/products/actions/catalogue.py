@@ -99,7 +99,8 @@ async def edit_product(
         await catalogue.update_products(tx, [after])
         known = {one.sku for one in before.variants}
         await catalogue.update_variants(tx, [one for one in after.variants if one.sku in known])
-        await insert_variants(tx, product_id, [one for one in after.variants if one.sku not in known])
+        added = [one for one in after.variants if one.sku not in known]
+        await insert_variants(tx, product_id, added)
         if after.categories == before.categories:
             await categories.update_copies(tx, [product_id])
         else:

@@ -38,7 +38,7 @@ class CategoryEdit(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | UnsetType = UNSET
     slug: str | UnsetType = UNSET
-    parent_id: UUID | None | UnsetType = UNSET
+    parent_id: UUID | UnsetType | None = UNSET
     position: int | UnsetType = UNSET
 
 
@@ -60,9 +60,7 @@ async def show_category(context: ProductsContext, id_or_slug: str) -> CategoryVi
     raise CategoryNotFound("There is no such category.")
 
 
-async def create_category(
-    context: ProductsContext, edit: CategoryEdit, once: Once
-) -> CategoryView:
+async def create_category(context: ProductsContext, edit: CategoryEdit, once: Once) -> CategoryView:
     """A new category, last among equals of its position."""
     if edit.name is UNSET:
         raise invalid("name", "This field is required.")

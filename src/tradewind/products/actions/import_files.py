@@ -119,9 +119,10 @@ class ImportFile:
                 message = f"it has {len(row)} cells, the header has {len(columns)}"
                 yield number, Refused(number, "", message)
             elif any(row):
-                yield number, {
-                    ours: cell for ours, cell in zip(columns, row, strict=False) if ours and cell
-                }
+                yield (
+                    number,
+                    {ours: cell for ours, cell in zip(columns, row, strict=False) if ours and cell},
+                )
 
 
 def _texts(path: Path, handle: BinaryIO) -> Iterator[str]:
@@ -133,7 +134,7 @@ def _texts(path: Path, handle: BinaryIO) -> Iterator[str]:
             message = f"{path}: line {number} is longer than {LINE_BYTES_MOST:,} bytes"
             raise Unreadable(message)
         if number == 1:
-            raw = raw.removeprefix(_MARK)  # noqa: PLW2901  the mark belongs to no line
+            raw = raw.removeprefix(_MARK)
         try:
             yield raw.decode()
         except UnicodeDecodeError as error:

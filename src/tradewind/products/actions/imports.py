@@ -7,7 +7,8 @@ the difference.
 
 import asyncio
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TextIO
 from uuid import UUID
@@ -46,7 +47,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """After each batch; `refused` holds what this batch added. `done` is 0 while the file is read."""
+    """After each batch; `refused` holds what it added. `done` is 0 while the file is read."""
 
     done: int
     total: int
@@ -121,9 +122,10 @@ def _count(
 ) -> None:
     report.lines += len(batch)
     report.duplicates += batch.count(None)
-    report.created += plan.created
-    report.updated += plan.updated
-    report.unchanged += plan.unchanged
+    created, updated, unchanged = plan.counts()
+    report.created += created
+    report.updated += updated
+    report.unchanged += unchanged
     report.products += len(plan.new())
     report.movements += len(plan.movements)
     report.refused += len(refused)
@@ -147,9 +149,7 @@ def _batches(
         yield batch
 
 
-async def _import_lines(
-    context: ProductsContext, lines: Sequence[Line], *, only_new: bool
-) -> Plan:
+async def _import_lines(context: ProductsContext, lines: Sequence[Line], *, only_new: bool) -> Plan:
     """One batch; tried again where somebody else made the same things at the same time."""
     for _ in range(_TRIES - 1):
         try:
@@ -184,7 +184,7 @@ async def _import_once(context: ProductsContext, lines: Sequence[Line], *, only_
 
 
 async def _place_categories(
-    context: ProductsContext, tx: Transaction, paths: Set[CategoryPath]
+    context: ProductsContext, tx: Transaction, paths: AbstractSet[CategoryPath]
 ) -> tuple[dict[CategoryPath, UUID], bool]:
     """The category at each path, and whether some had to be made; missing ones are too many."""
     by_path = _found(await categories.list_categories(tx), paths)
@@ -216,7 +216,9 @@ async def _place_categories(
     return _found(tree, paths), bool(made)
 
 
-def _found(tree: Mapping[UUID, Category], paths: Set[CategoryPath]) -> dict[CategoryPath, UUID]:
+def _found(
+    tree: Mapping[UUID, Category], paths: AbstractSet[CategoryPath]
+) -> dict[CategoryPath, UUID]:
     by_place = {(one.parent_id, one.name): one.id for one in tree.values()}
     found = {path: found_path(by_place, path) for path in paths}
     return {path: id_ for path, id_ in found.items() if id_ is not None}

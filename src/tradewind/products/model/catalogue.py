@@ -102,7 +102,7 @@ class VariantDraft(msgspec.Struct, frozen=True, kw_only=True):
     title: str | UnsetType = UNSET
     options: dict[str, str] | UnsetType = UNSET
     price: Money | UnsetType = UNSET
-    compare_at: Money | None | UnsetType = UNSET
+    compare_at: Money | UnsetType | None = UNSET
     on_hand: int | UnsetType = UNSET
 
 
@@ -209,9 +209,7 @@ def _edited_variants(
         return tuple(kept.values())
     order = {sku: place for place, sku in enumerate(given)}
     ordered = sorted(kept.values(), key=lambda one: order.get(one.sku, len(order) + one.position))
-    return tuple(
-        msgspec.structs.replace(one, position=place) for place, one in enumerate(ordered)
-    )
+    return tuple(msgspec.structs.replace(one, position=place) for place, one in enumerate(ordered))
 
 
 def _edited_only(
@@ -292,9 +290,11 @@ def _check_variants(variants: Sequence[Variant], faults: list[FieldError]) -> No
         faults.append(FieldError("variants", "Each SKU may occur only once."))
     if len({one.currency for one in variants}) > 1:
         faults.append(FieldError("price", "All variants of a product have one currency."))
-    for one in variants:
-        if len(one.title) > TITLE_LENGTH_MOST or has_control_characters(one.title):
-            faults.append(FieldError("variants", f"The title of {one.sku} is not a fitting one."))
+    faults += [
+        FieldError("variants", f"The title of {one.sku} is not a fitting one.")
+        for one in variants
+        if len(one.title) > TITLE_LENGTH_MOST or has_control_characters(one.title)
+    ]
 
 
 def _title(draft: ProductDraft, faults: list[FieldError]) -> str | None:

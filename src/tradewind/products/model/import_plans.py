@@ -12,7 +12,13 @@ from msgspec import UNSET
 
 from tradewind.platform.errors import Invalid
 from tradewind.platform.ids import new_id
-from tradewind.products.model.catalogue import CATEGORIES_MOST, Product, edited, new_product
+from tradewind.products.model.catalogue import (
+    CATEGORIES_MOST,
+    Product,
+    Variant,
+    edited,
+    new_product,
+)
 from tradewind.products.model.imports import IMAGES_MOST, Line, Refused, why
 from tradewind.products.model.stock import Level, Movement
 
@@ -35,10 +41,6 @@ class Plan:
 
     def __init__(self, known: Known, *, only_new: bool) -> None:
         self.refused: list[Refused] = []
-        self.created = 0
-        """Lines that made a variant."""
-        self.updated = 0
-        self.unchanged = 0
         self.movements: list[Movement] = []
         self._known = known
         self._only_new = only_new
@@ -47,6 +49,8 @@ class Plan:
         self._by_key = dict(known.by_key)
         self._listed: set[UUID] = set()
         """Products whose pictures and categories a line of this batch has given already."""
+        self._taken: list[tuple[str, UUID]] = []
+        """SKU and product of each line that was not refused."""
 
     def take(self, line: Line) -> None:
         """Applies a line, or refuses it."""
@@ -55,8 +59,8 @@ class Plan:
             self.refused.append(Refused(line.number, line.sku, fault))
             return
         product_id = self._target(line)
-        if self._only_new and line.sku in self._known.by_sku:
-            self.unchanged += 1
+        if product_id and self._only_new and line.sku in self._known.by_sku:
+            self._taken.append((line.sku, product_id))
             return
         before = self._products.get(product_id) if product_id else None
         try:
@@ -69,13 +73,26 @@ class Plan:
         self._by_sku[line.sku] = after.id
         if line.key:
             self._by_key[line.key] = after.id
-        moved = self._move(line)
-        if line.sku not in self._known.by_sku:
-            self.created += 1
-        elif moved or after != before:
-            self.updated += 1
-        else:
-            self.unchanged += 1
+        self._taken.append((line.sku, after.id))
+        self._move(line)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many lines made a variant, changed something, changed nothing."""
+        moved = {movement.sku for movement in self.movements}
+        created = updated = 0
+        for sku, product_id in self._taken:
+            if sku not in self._known.by_sku:
+                created += 1
+            elif sku in moved or self._differs(sku, product_id):
+                updated += 1
+        return created, updated, len(self._taken) - created - updated
+
+    def _differs(self, sku: str, product_id: UUID) -> bool:
+        before, after = self._known.products[product_id], self._products[product_id]
+        if before == after:
+            return False
+        one = msgspec.structs.replace(after, variants=before.variants)
+        return before != one or _variant(before, sku) != _variant(after, sku)
 
     def new(self) -> list[Product]:
         """Products to be made."""
@@ -128,17 +145,20 @@ class Plan:
             after, images=images, categories=categories, import_key=after.import_key or line.key
         )
 
-    def _move(self, line: Line) -> bool:
+    def _move(self, line: Line) -> None:
         if line.on_hand is UNSET:
-            return False
+            return
         known = line.sku in self._known.by_sku
         level = self._known.levels.get(line.sku)
         if known and level is None:
-            return False  # it was counted before, with the same outcome
+            return  # it was counted before, with the same outcome
         delta = line.on_hand - (level.on_hand if level else 0)
         if delta:
             self.movements.append(Movement(line.sku, delta, "counted" if known else "received"))
-        return bool(delta)
+
+
+def _variant(product: Product, sku: str) -> Variant | None:
+    return next((one for one in product.variants if one.sku == sku), None)
 
 
 def _made(line: Line) -> Product:

@@ -1,4 +1,4 @@
-"""A line of an import file becomes a wish; one rule: a line is taken whole or refused with a reason.
+"""A line of an import file becomes a wish; one rule: it is taken whole or refused with a reason.
 
 Pure. Columns: `sku`, `product` (groups variants), `title`, `variant` (the variant's own title),
 `description`, `price` (decimal: `39.99`) or `price_minor`, `compare_at_price` or
@@ -71,7 +71,7 @@ class Line(msgspec.Struct, frozen=True):
     on_hand: int | UnsetType
 
 
-class _FaultyCell(Exception):  # noqa: N818  it is caught in this module
+class _FaultyCell(Exception):
     """Why a cell is refused."""
 
 
@@ -131,8 +131,8 @@ def read_line(number: int, cells: Cells, currency: str) -> Line | Refused:
         sku = _text(cells, "sku") or ""
         _refuse_nul(cells)
         if not is_sku(sku):
-            message = "sku: it needs 1 to 64 letters, digits and ` ._:+-`" if sku else "sku: it is empty"
-            raise _FaultyCell(message)
+            needs = "it needs 1 to 64 letters, digits and ` ._:+-`"
+            raise _FaultyCell(f"sku: {needs if sku else 'it is empty'}")
         price_in = _text(cells, "currency") or currency
         status = _text(cells, "status")
         if status and status not in _STATUSES:

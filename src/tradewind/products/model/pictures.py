@@ -125,7 +125,8 @@ def _bag(dice: _Dice) -> str:
 
 def _blanket(dice: _Dice) -> str:
     stripes = "".join(
-        f'<rect x="170" y="{220 + 46 * place}" width="260" height="{12 + dice.upto(16)}" class="a"/>'
+        f'<rect x="170" y="{220 + 46 * place}" width="260" height="{12 + dice.upto(16)}" '
+        'class="a"/>'
         for place in range(5)
     )
     return f'<rect x="170" y="190" width="260" height="270" rx="34" class="m"/>{stripes}'
@@ -161,12 +162,11 @@ def _soap(dice: _Dice) -> str:
 
 
 def _puzzle(dice: _Dice) -> str:
-    cells = "".join(
+    return "".join(
         f'<rect x="{190 + 76 * (place % 3)}" y="{210 + 76 * (place // 3)}" width="68" height="68" '
         f'rx="12" class="{"mad"[dice.upto(2)]}"/>'
         for place in range(9)
     )
-    return cells
 
 
 _MOTIFS: dict[str, Callable[[_Dice], str]] = {

@@ -36,7 +36,8 @@ _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,30})?(?:e-?\d{1,2})?", re.ASCII)
 
 Word = Annotated[str, msgspec.Meta(pattern=r"^\w{1,40}\Z")]
-Corrections = Annotated[tuple[tuple[Word, ...], ...], msgspec.Meta(max_length=QUERY_WORDS_MOST)]
+Words = Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=4)]
+Corrections = Annotated[tuple[Words, ...], msgspec.Meta(max_length=QUERY_WORDS_MOST)]
 """For each word of the query, what it may have been meant to be."""
 
 

@@ -16,13 +16,11 @@ _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NOT_DECOMPOSED = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"}
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "\u0131": "i"}
 )
 _SUFFIX_LETTERS = "abcdefghjkmnpqrstvwxyz23456789"
 
-_TAGS = frozenset(
-    "a b blockquote br code em h2 h3 h4 i li ol p strong sub sup ul".split()  # noqa: SIM905  readable
-)
+_TAGS = frozenset("a b blockquote br code em h2 h3 h4 i li ol p strong sub sup ul".split())
 _ATTRIBUTES = {"a": {"href", "title"}}
 _SCHEMES = {"http", "https", "mailto"}
 

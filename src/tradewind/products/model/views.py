@@ -16,7 +16,6 @@ from tradewind.platform.errors import PreconditionFailed
 from tradewind.platform.money import Money
 from tradewind.products.model.catalogue import Image, Status
 
-
 _TAG = re.compile(r'"v(\d{1,10})-[0-9a-f]+"', re.ASCII)
 
 

@@ -50,7 +50,7 @@ class VariantBody(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     title: Annotated[str, Meta(max_length=TITLE_LENGTH_MOST)] | UnsetType = UNSET
     options: Options | UnsetType = UNSET
     price: Money | UnsetType = UNSET
-    compare_at_price: Money | None | UnsetType = UNSET
+    compare_at_price: Money | UnsetType | None = UNSET
     on_hand: OnHand | UnsetType = UNSET
 
     def draft(self) -> VariantDraft:
@@ -73,7 +73,7 @@ class _ProductFields(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     slug: Slug | UnsetType = UNSET
     status: Status | UnsetType = UNSET
     price: Money | UnsetType = UNSET
-    compare_at_price: Money | None | UnsetType = UNSET
+    compare_at_price: Money | UnsetType | None = UNSET
     sku: Sku | UnsetType = UNSET
     on_hand: OnHand | UnsetType = UNSET
     variants: Variants | UnsetType = UNSET
@@ -99,9 +99,10 @@ class _ProductFields(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class NewProductBody(_ProductFields, frozen=True, rename="camel", kw_only=True):
-    """A new product. `price` is that of every variant that gives none; without `variants` there
-    is one, with `sku` (made up where left out). `categories` are ids or slugs. `onHand` is booked
-    as received. It is a draft unless `status` says otherwise.
+    """A new product, a draft unless `status` says otherwise.
+
+    `price` is that of every variant that gives none; without `variants` there is one, with `sku`
+    (made up where left out). `categories` are ids or slugs. `onHand` is booked as received.
     """
 
     title: Title
@@ -112,9 +113,11 @@ class NewProductBody(_ProductFields, frozen=True, rename="camel", kw_only=True):
 
 
 class ProductPatchBody(_ProductFields, frozen=True, rename="camel", kw_only=True):
-    """An edit; what is left out stays. `variants` are merged by SKU: those named are edited or
-    added and come first, the others stay. `price`, `compareAtPrice` and `onHand` are for products
-    with one variant; `onHand` is what was counted. `categories` and `attributes` are replaced.
+    """An edit; what is left out stays.
+
+    `variants` are merged by SKU: those named are edited or added and come first, the others stay.
+    `price`, `compareAtPrice` and `onHand` are for products with one variant; `onHand` is what was
+    counted. `categories` and `attributes` are replaced.
     """
 
     title: Title | UnsetType = UNSET
@@ -152,7 +155,7 @@ class CategoryPatchBody(msgspec.Struct, frozen=True, rename="camel", kw_only=Tru
 
     name: CategoryName | UnsetType = UNSET
     slug: Slug | UnsetType = UNSET
-    parent_id: UUID | None | UnsetType = UNSET
+    parent_id: UUID | UnsetType | None = UNSET
     position: Position | UnsetType = UNSET
 
     def edit(self) -> CategoryEdit:

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
-from tradewind.platform.errors import Denied
+from tradewind.platform.errors import Denied, Unauthenticated
 from tradewind.platform.idempotency import Once
 from tradewind.platform.money import AMOUNT_MOST
 from tradewind.platform.sessions import Principal, staff
@@ -39,9 +39,12 @@ from tradewind.products.routes.bodies import NewProductBody, ProductPatchBody
 
 TAGS = ["Products"]
 LIST_PARAMETERS = frozenset(
-    ("q", "category", "minPrice", "maxPrice", "inStock", "sort", "facets", "limit", "cursor")
-)
-"""What tells public lists apart; `status` is for staff, whose answers nobody keeps."""
+    (
+        "q", "category", "minPrice", "maxPrice", "inStock", "sort", "facets", "status", "limit",
+        "cursor",
+    )
+)  # fmt: skip
+"""What tells lists apart."""
 
 _Q = Annotated[
     str | None,
@@ -100,7 +103,7 @@ async def list_products(
     """
     if status not in (None, "active") and not (principal and principal.is_staff):
         message = "Only staff see what is not active."
-        raise Denied(message)
+        raise Denied(message) if principal else Unauthenticated(message)
     wish = Wish(
         sought=Sought(
             min_price_minor=min_price,

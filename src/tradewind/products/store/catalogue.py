@@ -72,8 +72,12 @@ def _view(row: Row) -> ProductView:
     cheapest = min(rows, key=lambda one: (one.price_minor, one.position))
     variants = [
         VariantView(
-            one.sku, one.title or row["title"], one.options, Money(one.price_minor, one.currency),
-            _compare_at(one), one.available,
+            one.sku,
+            one.title or row["title"],
+            one.options,
+            Money(one.price_minor, one.currency),
+            _compare_at(one),
+            one.available,
         )
         for one in rows
     ]

@@ -13,8 +13,6 @@ from tradewind.platform.database import Reading, Transaction
 from tradewind.products.model.categories import Category
 from tradewind.products.model.refusals import CategoryTaken, SlugTaken
 
-_COLUMNS = "id, parent_id, slug, name, position"
-
 
 async def lock_tree(tx: Transaction) -> None:
     """The tree will be changed: nobody else changes it or places products meanwhile."""
@@ -28,7 +26,7 @@ async def lock_tree_shared(tx: Transaction) -> None:
 
 async def list_categories(reading: Reading) -> dict[UUID, Category]:
     """The whole tree."""
-    rows = await reading.fetch("SELECT " + _COLUMNS + " FROM categories")
+    rows = await reading.fetch("SELECT id, parent_id, slug, name, position FROM categories")
     return {row["id"]: Category(*row) for row in rows}
 
 
@@ -74,7 +72,11 @@ async def update_category(tx: Transaction, category: Category) -> None:
             """
             UPDATE categories SET parent_id = $2, slug = $3, name = $4, position = $5 WHERE id = $1
             """,
-            category.id, category.parent_id, category.slug, category.name, category.position,
+            category.id,
+            category.parent_id,
+            category.slug,
+            category.name,
+            category.position,
         )
     except asyncpg.UniqueViolationError as error:
         raise _taken(error) from error

@@ -41,10 +41,61 @@ _category_counts = msgspec.json.Decoder(list[CategoryCount])
 _bucket_counts = msgspec.json.Decoder(dict[int, int], strict=False)
 _attribute_counts = msgspec.json.Decoder(list[AttributeCounts])
 
-# Gives parameters that a query has no use for their type; it is never evaluated.
-_GIVEN: LiteralString = """
+# `given` gives parameters that a query has no use for their type; it is never evaluated.
+_PAGE: LiteralString = """
 WITH given AS (SELECT $1::text, $2::text, $3::uuid, $4::int, $5::uuid, $6::bigint, $7::bigint,
     $8::text, $9::uuid[], $10::uuid)
+SELECT k.id, (/*key*/)::text AS key FROM /*source*/ AS k WHERE true /*filters*/ /*order*/
+"""
+_RELEVANT: LiteralString = """
+WITH given AS (SELECT $1::text, $2::text, $3::uuid, $4::int, $5::uuid, $6::bigint, $7::bigint,
+    $8::text, $9::uuid[], $10::uuid),
+candidates AS MATERIALIZED (
+    SELECT k.id, k.search FROM /*source*/ AS k
+    WHERE k.search @@ /*words*/ AND k.id <= $10 AND k.id <> ALL ($9) /*filters*/
+    ORDER BY k.id DESC LIMIT $11::int
+),
+scored AS (
+    SELECT id, ts_rank('{0.05, 0.3, 0.4, 1}', search, /*words*/, 1)::float8 AS score
+    FROM candidates
+    UNION ALL
+    SELECT k.id, 100 FROM /*source*/ AS k WHERE k.id = ANY ($9) /*filters*/
+)
+SELECT id, score::text AS key FROM scored WHERE (score, id) < ($2::float8, $3)
+ORDER BY score DESC, id DESC LIMIT $4
+"""
+
+_FACETS: LiteralString = """
+WITH given AS (SELECT $1::text, $2::text, $3::uuid, $4::int, $5::uuid, $6::bigint, $7::bigint,
+    $8::text, $9::uuid[], $10::uuid),
+found AS MATERIALIZED (
+    SELECT k.id, k.price_minor FROM /*source*/ AS k WHERE true /*filters*/
+    ORDER BY k.id DESC LIMIT $4
+),
+valued AS (
+    SELECT name, value, count(*) AS count,
+        row_number() OVER (PARTITION BY name ORDER BY count(*) DESC, value) AS place,
+        sum(count(*)) OVER (PARTITION BY name) AS of_name
+    FROM found JOIN products ON products.id = found.id,
+        jsonb_each_text(attributes) AS a (name, value)
+    GROUP BY name, value
+)
+SELECT
+    (SELECT count(*) FROM found) AS counted,
+    coalesce((SELECT json_agg(to_json(c)) FROM (
+        SELECT categories.id, slug, categories.name, count(*) AS count
+        FROM found JOIN placements ON product_id = found.id
+        JOIN categories ON categories.id = category_id
+        GROUP BY categories.id ORDER BY count DESC, categories.name LIMIT 50) AS c),
+        '[]') AS categories,
+    coalesce((SELECT json_object_agg(bucket, count) FROM (
+        SELECT width_bucket(price_minor, $11::bigint[]) AS bucket, count(*) AS count
+        FROM found GROUP BY 1) AS b), '{}') AS prices,
+    coalesce((SELECT json_agg(to_json(n)) FROM (
+        SELECT name, json_agg(json_build_object('value', value, 'count', count) ORDER BY place)
+            AS values
+        FROM valued WHERE place <= 10 GROUP BY name, of_name
+        ORDER BY of_name DESC, name LIMIT 20) AS n), '[]') AS attributes
 """
 
 _ALL: LiteralString = "(SELECT id, price_minor, title_key, search FROM products WHERE status = $1)"
@@ -65,7 +116,9 @@ _IN_STOCK: LiteralString = """
  AND (SELECT bool_or(on_hand > reserved) FROM variants JOIN stock USING (sku)
     WHERE variants.product_id = k.id)
 """
-_TYPED: LiteralString = "(websearch_to_tsquery('english', $8) || websearch_to_tsquery('simple', $8))"
+_TYPED: LiteralString = """
+(websearch_to_tsquery('english', $8) || websearch_to_tsquery('simple', $8))
+"""
 _CORRECTED: LiteralString = "(to_tsquery('english', $8) || to_tsquery('simple', $8))"
 
 _ORDERED: dict[Sort, tuple[LiteralString, LiteralString]] = {
@@ -76,8 +129,9 @@ _ORDERED: dict[Sort, tuple[LiteralString, LiteralString]] = {
     ),
     "-price": (
         "k.price_minor",
-        " AND (k.price_minor, k.id) < ($2::bigint, $3)"
-        " ORDER BY k.price_minor DESC, k.id DESC LIMIT $4",
+        """
+ AND (k.price_minor, k.id) < ($2::bigint, $3) ORDER BY k.price_minor DESC, k.id DESC LIMIT $4
+""",
     ),
     "title": (
         "k.title_key",
@@ -152,11 +206,12 @@ async def list_found(
     if sought.sort == "relevance":
         return await _list_relevant(reading, sought, after, limit)
     key, order = _ORDERED[sought.sort]
-    source = _source(sought, texts=bool(sought.text))
     query = (
-        _GIVEN + "SELECT k.id, " + key + "::text AS key FROM " + source + " AS k WHERE true"
-        + _filters(sought) + _matching(sought) + order
-    )  # fmt: skip
+        _PAGE.replace("/*key*/", key)
+        .replace("/*source*/", _source(sought, texts=bool(sought.text)))
+        .replace("/*filters*/", _filters(sought) + _matching(sought))
+        .replace("/*order*/", order)
+    )
     rows = await reading.fetch(query, *_arguments(sought, after, limit))
     return [(row["id"], row["key"]) for row in rows]
 
@@ -165,16 +220,11 @@ async def _list_relevant(
     reading: Reading, sought: Sought, after: Keyset, limit: int
 ) -> list[tuple[UUID, str]]:
     """The best of the newest matches, after those of which a SKU is what was asked for."""
-    source, filters, words = _source(sought, texts=True), _filters(sought), _query(sought)
     query = (
-        _GIVEN + ", candidates AS MATERIALIZED (SELECT k.id, k.search FROM " + source
-        + " AS k WHERE k.search @@ " + words + " AND k.id <= $10 AND k.id <> ALL ($9)" + filters
-        + " ORDER BY k.id DESC LIMIT $11::int), scored AS ("
-        "SELECT id, ts_rank('{0.05, 0.3, 0.4, 1}', search, " + words + ", 1)::float8 AS score"
-        " FROM candidates UNION ALL SELECT k.id, 100 FROM " + source + " AS k"
-        " WHERE k.id = ANY ($9)" + filters + ") SELECT id, score::text AS key FROM scored"
-        " WHERE (score, id) < ($2::float8, $3) ORDER BY score DESC, id DESC LIMIT $4"
-    )  # fmt: skip
+        _RELEVANT.replace("/*source*/", _source(sought, texts=True))
+        .replace("/*words*/", _query(sought))
+        .replace("/*filters*/", _filters(sought))
+    )
     rows = await reading.fetch(query, *_arguments(sought, after, limit), CANDIDATES_MOST)
     return [(row["id"], row["key"]) for row in rows]
 
@@ -250,12 +300,9 @@ async def list_similar_words(reading: Reading, words: Sequence[str]) -> dict[str
 
 async def count_facets(reading: Reading, sought: Sought, most: int) -> Facets:
     """What there is among the newest `most` of what is sought."""
-    source = _source(sought, texts=bool(sought.text))
-    query = (
-        _GIVEN + ", found AS MATERIALIZED (SELECT k.id, k.price_minor FROM " + source
-        + " AS k WHERE true" + _filters(sought) + _matching(sought)
-        + " ORDER BY k.id DESC LIMIT $4)" + _FACETS
-    )  # fmt: skip
+    query = _FACETS.replace("/*source*/", _source(sought, texts=bool(sought.text))).replace(
+        "/*filters*/", _filters(sought) + _matching(sought)
+    )
     after = Keyset("newest", "", LAST_ID)
     row = await reading.fetch_row(
         query, *_arguments(sought, after, most + 1), list(PRICE_EDGES_MINOR)
@@ -269,30 +316,3 @@ async def count_facets(reading: Reading, sought: Sought, most: int) -> Facets:
         counted=min(row["counted"], most),
         complete=row["counted"] <= most,
     )
-
-
-_FACETS: LiteralString = """
-, valued AS (
-    SELECT name, value, count(*) AS count,
-        row_number() OVER (PARTITION BY name ORDER BY count(*) DESC, value) AS place,
-        sum(count(*)) OVER (PARTITION BY name) AS of_name
-    FROM found JOIN products ON products.id = found.id, jsonb_each_text(attributes) AS a (name, value)
-    GROUP BY name, value
-)
-SELECT
-    (SELECT count(*) FROM found) AS counted,
-    coalesce((SELECT json_agg(to_json(c)) FROM (
-        SELECT categories.id, slug, categories.name, count(*) AS count
-        FROM found JOIN placements ON product_id = found.id
-        JOIN categories ON categories.id = category_id
-        GROUP BY categories.id ORDER BY count DESC, categories.name LIMIT 50) AS c),
-        '[]') AS categories,
-    coalesce((SELECT json_object_agg(bucket, count) FROM (
-        SELECT width_bucket(price_minor, $11::bigint[]) AS bucket, count(*) AS count
-        FROM found GROUP BY 1) AS b), '{}') AS prices,
-    coalesce((SELECT json_agg(to_json(n)) FROM (
-        SELECT name, json_agg(json_build_object('value', value, 'count', count) ORDER BY place)
-            AS values
-        FROM valued WHERE place <= 10 GROUP BY name, of_name
-        ORDER BY of_name DESC, name LIMIT 20) AS n), '[]') AS attributes
-"""

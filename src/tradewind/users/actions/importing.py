@@ -39,7 +39,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     refused: tuple[RefusedLine, ...]
 
 
-class ImportUnreadable(Exception):
+class ImportUnreadable(Exception):  # noqa: N818  named like the refusals of the contracts
     """The file as a whole is no import; one line says why."""
 
 
@@ -76,9 +76,7 @@ def _read(batch: list[Line], now: datetime) -> tuple[list[ImportedUser], list[Re
     return users, refused
 
 
-async def _save(
-    ctx: UsersContext, users: list[ImportedUser]
-) -> tuple[int, int, list[RefusedLine]]:
+async def _save(ctx: UsersContext, users: list[ImportedUser]) -> tuple[int, int, list[RefusedLine]]:
     """How many were new, how many were here, and who was in whose way."""
     refused: list[RefusedLine] = []
     already = 0
@@ -169,8 +167,8 @@ def _csv_lines(file: Iterable[str]) -> Iterator[Line]:
         columns = _fields(next(lines)[1])
     except (StopIteration, csv.Error) as error:
         raise ImportUnreadable("neither JSON Lines nor CSV") from error
-    if not _COLUMNS <= set(columns):
-        missing = ", ".join(sorted(_COLUMNS - set(columns)))
+    missing = ", ".join(sorted(_COLUMNS - set(columns)))
+    if missing:
         raise ImportUnreadable(f"the first line must name the columns; missing: {missing}")
     for number, text in lines:
         if not text.strip():

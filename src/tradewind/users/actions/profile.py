@@ -39,7 +39,7 @@ _EXPORT_PAGE = 500
 class ProfileChange(msgspec.Struct, frozen=True):
     """What is to change; unchecked."""
 
-    name: str | None | msgspec.UnsetType = msgspec.UNSET
+    name: str | msgspec.UnsetType | None = msgspec.UNSET
     username: str | msgspec.UnsetType = msgspec.UNSET
     email: str | msgspec.UnsetType = msgspec.UNSET
     current_password: str | None = None
@@ -126,9 +126,7 @@ async def export_everything(ctx: UsersContext, principal: Principal) -> Everythi
     account = await get_account(ctx, principal)
     kept_sessions: list[SessionView] = []
     async with ctx.database.reading() as reading:
-        kept_addresses = await addresses.list_addresses(
-            reading, account.id, None, ADDRESSES_MOST
-        )
+        kept_addresses = await addresses.list_addresses(reading, account.id, None, ADDRESSES_MOST)
         while True:
             last = kept_sessions[-1].id if kept_sessions else None
             page = await sessions.list_sessions(

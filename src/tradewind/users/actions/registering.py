@@ -80,9 +80,7 @@ async def add_staff(ctx: UsersContext, email: str, password: str, role: Role) ->
 async def add_first_staff(ctx: UsersContext, email: str, password: str) -> bool:
     """Makes an administrator in a store that has none yet; False where there is one already."""
     async with ctx.database.reading() as reading:
-        if await accounts.list_accounts(
-            reading, pattern=None, role="admin", before=None, limit=1
-        ):
+        if await accounts.list_accounts(reading, pattern=None, role="admin", before=None, limit=1):
             return False
     try:
         await add_staff(ctx, email, password, "admin")
@@ -96,9 +94,7 @@ async def new_verification(ctx: UsersContext, tx: Transaction, account: Account)
     token = new_token()
     await tokens.delete_tokens_of(tx, account.id, ["email_verification"])
     lifetime = timedelta(hours=ctx.settings.verification_hours)
-    await tokens.insert_tokens(
-        tx, "email_verification", [(account.id, digest(token))], lifetime
-    )
+    await tokens.insert_tokens(tx, "email_verification", [(account.id, digest(token))], lifetime)
     return token
 
 

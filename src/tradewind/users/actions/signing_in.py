@@ -37,16 +37,12 @@ async def sign_in(ctx: UsersContext, name: str, password: str, client: Client) -
     return SignedIn(user_id=user_id, token=token, expires_at=ticket.expires_at)
 
 
-async def check_credentials(
-    ctx: UsersContext, name: str, password: str, client: Client
-) -> UUID:
+async def check_credentials(ctx: UsersContext, name: str, password: str, client: Client) -> UUID:
     """Whose credentials these are, as `sign_in`, but without a session."""
     return await _try(ctx, name, password, client, None)
 
 
-async def confirm_password(
-    ctx: UsersContext, user_id: UUID, password: str, client: Client
-) -> str:
+async def confirm_password(ctx: UsersContext, user_id: UUID, password: str, client: Client) -> str:
     """The hash under which somebody signed in has just shown the password again.
 
     What is done on the strength of it checks that the hash is still the same. Counts like a

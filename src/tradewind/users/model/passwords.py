@@ -7,6 +7,7 @@ that stands in lists of the commonest passwords or is made by the habits that su
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from itertools import pairwise
 from typing import Final
 
 SHORTEST: Final = 8
@@ -30,7 +31,7 @@ _ROWS: Final = (
 _NEIGHBOURS: Final = frozenset(
     pair
     for row in _ROWS
-    for first, second in zip(row, row[1:], strict=False)
+    for first, second in pairwise(row)
     for pair in ((first, second), (second, first))
 )
 _RUN_SHORTEST: Final = 3
@@ -78,7 +79,6 @@ def _is_pattern(folded: str) -> bool:
     if _BLOCKS.fullmatch(folded):
         return True
     runs = 1 + sum(
-        first != second and (first, second) not in _NEIGHBOURS
-        for first, second in zip(folded, folded[1:], strict=False)
+        first != second and (first, second) not in _NEIGHBOURS for first, second in pairwise(folded)
     )
     return runs <= min(_RUNS_MOST, len(folded) // _RUN_SHORTEST)

@@ -15,6 +15,8 @@ ADDRESSES_MOST = 100
 """In one address book."""
 LineOrNone = Annotated[str, msgspec.Meta(max_length=200, pattern=CLEAN)] | None
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=CLEAN + r"\s*\S")]
+Phone = Annotated[str, msgspec.Meta(max_length=40, pattern=CLEAN)]
+PostalCode = Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=CLEAN)]
 Country = Annotated[
     str, msgspec.Meta(min_length=2, max_length=2, pattern="^[A-Z]{2}$", examples=["DE"])
 ]
@@ -147,11 +149,11 @@ class AddressBody(msgspec.Struct, frozen=True, rename="camel"):
     name: Line
     line1: Line
     city: Line
-    postal_code: Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=CLEAN)]
+    postal_code: PostalCode
     country: Country
     line2: LineOrNone = None
     region: LineOrNone = None
-    phone: Annotated[str, msgspec.Meta(max_length=40, pattern=CLEAN)] | None = None
+    phone: Phone | None = None
 
 
 class AddressChange(msgspec.Struct, frozen=True, rename="camel"):
@@ -160,15 +162,11 @@ class AddressChange(msgspec.Struct, frozen=True, rename="camel"):
     name: Line | msgspec.UnsetType = msgspec.UNSET
     line1: Line | msgspec.UnsetType = msgspec.UNSET
     city: Line | msgspec.UnsetType = msgspec.UNSET
-    postal_code: (
-        Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=CLEAN)] | msgspec.UnsetType
-    ) = msgspec.UNSET
+    postal_code: PostalCode | msgspec.UnsetType = msgspec.UNSET
     country: Country | msgspec.UnsetType = msgspec.UNSET
     line2: LineOrNone | msgspec.UnsetType = msgspec.UNSET
     region: LineOrNone | msgspec.UnsetType = msgspec.UNSET
-    phone: Annotated[str, msgspec.Meta(max_length=40, pattern=CLEAN)] | None | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    phone: Phone | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Everything(msgspec.Struct, frozen=True, rename="camel"):

@@ -49,9 +49,7 @@ async def list_users(
 
 
 @get("/v1/users/{user_id:uuid}", guards=[staff], tags=TAGS)
-async def get_user(
-    user_id: FromPath[UUID], users: NamedDependency[UsersContext]
-) -> UserView:
+async def get_user(user_id: FromPath[UUID], users: NamedDependency[UsersContext]) -> UserView:
     """One account."""
     return await staffing.get_user(users, user_id)
 

@@ -13,9 +13,7 @@ TYPED_LONGEST = 1024
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["ann@example.com"])]
 Password = Annotated[
     str,
-    msgspec.Meta(
-        min_length=1, max_length=TYPED_LONGEST, examples=["correct horse battery staple"]
-    ),
+    msgspec.Meta(min_length=1, max_length=TYPED_LONGEST, examples=["correct horse battery staple"]),
 ]
 NewPassword = Annotated[
     str,

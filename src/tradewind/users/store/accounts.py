@@ -194,8 +194,10 @@ async def delete_account(tx: Transaction, account: Account) -> None:
 async def find_imported(
     tx: Transaction, imported_ids: Sequence[str], keys: Sequence[str]
 ) -> tuple[list[tuple[UUID, str | None, str]], set[str]]:
-    """What is known of lines of an import: (id, imported id, login key) of those who are here, and
-    the imported ids of those who were erased."""
+    """What is known of lines of an import.
+
+    That is (id, imported id, login key) of those who are here, and the imported ids of the erased.
+    """
     rows = await tx.fetch(
         """
         SELECT id, imported_id, coalesce(email_key, '') AS email_key,
@@ -239,4 +241,3 @@ async def insert_imported(tx: Transaction, accounts: Sequence[Account]) -> set[U
         [account.created_at for account in accounts],
     )
     return {row[0] for row in rows}
-

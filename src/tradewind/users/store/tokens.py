@@ -80,9 +80,7 @@ async def delete_expired(tx: Transaction, most: int) -> int:
 
 async def insert_reset_request(tx: Transaction, id_: UUID, email_key: str) -> None:
     """Notes that somebody wants a password reset."""
-    await tx.execute(
-        "INSERT INTO reset_requests (id, email_key) VALUES ($1, $2)", id_, email_key
-    )
+    await tx.execute("INSERT INTO reset_requests (id, email_key) VALUES ($1, $2)", id_, email_key)
 
 
 async def delete_reset_requests(tx: Transaction, most: int) -> list[str]:
