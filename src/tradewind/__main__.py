@@ -20,7 +20,6 @@ from tradewind.platform.errors import StoreError
 from tradewind.platform.migrate import MigrationError
 from tradewind.platform.telemetry import configure_logging
 from tradewind.platform.web.serving import ListenFailed
-from tradewind.users.service import ImportUnreadable
 
 app = App(
     name="tradewind",
@@ -40,7 +39,7 @@ _EXPECTED = (
     MigrationError,
     StoreError,
     OSError,
-    ImportUnreadable,
+    people.ImportUnreadable,
 )
 _CONSOLE = Console(soft_wrap=True)
 _COMPLAINTS = Console(stderr=True, soft_wrap=True)

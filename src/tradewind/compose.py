@@ -7,7 +7,7 @@ meets the others only through their contracts and the bus.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from litestar.di import Provide
 
@@ -16,7 +16,6 @@ from tradewind.notifications import service as notifications
 from tradewind.notifications.contract import Notifications
 from tradewind.orders import service as orders
 from tradewind.orders.contract import Orders
-from tradewind.orders.model.payment import PaymentProvider
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.config import PlatformSettings
@@ -30,7 +29,6 @@ from tradewind.platform.service import Running, given
 from tradewind.platform.sessions import Sessions
 from tradewind.platform.web import health as health_routes
 from tradewind.platform.web.application import build_application
-from tradewind.platform.web.asgi import Application
 from tradewind.platform.web.front import Front
 from tradewind.platform.web.keys import answer_replay, once
 from tradewind.platform.web.settings import CachedPath, WebSettings
@@ -108,7 +106,7 @@ async def open_store(
     working: bool = True,
     codec: bool = False,
     probe: Probe | None = None,
-    providers: Callable[[Database], Sequence[PaymentProvider]] | None = None,
+    providers: Callable[[Database], Sequence[orders.PaymentProvider]] | None = None,
 ) -> Store:
     """The whole store in this process, on a migrated database, its workers running.
 
@@ -121,7 +119,7 @@ async def open_store(
     cache = ResponseCache()
     health, web = Health(), _web_settings(platform)
 
-    def only_test(database: Database) -> Sequence[PaymentProvider]:
+    def only_test(database: Database) -> Sequence[orders.PaymentProvider]:
         return [orders.make_test_provider(database, settings["orders"], secret)]
 
     wired = through_codec if codec else _directly
@@ -156,9 +154,8 @@ async def open_store(
         dependencies={"once": Provide(once), "health": given(health)},
         exception_handlers={Replay: answer_replay},
     )
-    # The framework knows more of a scope than our types of ASGI say.
     front = Front(
-        cast("Application", application), web, cache=cache, position=lambda: _position(databases)
+        application, web, cache=cache, position=lambda: _position(databases)
     )
     workers = await _start_workers(services) if working else []
     return Store(front, services, databases, workers, health)

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from architecture.schemas import dump, read
-from conftest import SECRET, new_database
+from shop import SECRET, new_database
 from tradewind.compose import PACKAGES
 from tradewind.platform.database import Address
 from tradewind.platform.migrate import migrate

@@ -20,10 +20,10 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from conftest import SECRET, STAFF
+
+from shop import SECRET, STAFF
 from faults.crash_scenarios import AMOUNT, SCENARIOS, Answered, End, Run, Scenario
 from faults.stillness import StillStore
-
 from tradewind.compose import PACKAGES
 from tradewind.platform.database import Address
 from tradewind.platform.invariants import check_services

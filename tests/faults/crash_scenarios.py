@@ -13,7 +13,6 @@ from typing import Any
 from uuid import uuid4
 
 from faults.stillness import StillStore, checkout_body, dumps
-
 from tradewind.products.contract import Reserve, Wanted
 
 Answered = tuple[int, bytes]

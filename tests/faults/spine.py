@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
-from conftest import SECRET, new_database
 
+from shop import SECRET, new_database
 from tradewind.platform.database import Address, Database, Probe
 from tradewind.platform.events import Event, Message, encode
 from tradewind.platform.ids import new_id

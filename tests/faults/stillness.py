@@ -12,8 +12,7 @@ from typing import Any
 from unittest import mock
 from uuid import UUID
 
-from conftest import ADDRESS, SECRET, settings_of
-
+from shop import ADDRESS, SECRET, settings_of
 from tradewind import compose
 from tradewind.orders.model.payment import Charge, Charged, Notice
 from tradewind.platform.bus import LocalBus

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from conftest import Shop, eventually, key, purchase, served_store
 
+from shop import Shop, eventually, key, purchase, served_store
 from tradewind.platform.database import Address
 
 pytestmark = pytest.mark.asyncio
@@ -27,9 +27,7 @@ async def test_the_whole_way(world: Shop) -> None:
     lines = [{"sku": product["sku"], "quantity": 2}]
     cart = (await customer.post("/v1/carts", json={"lines": lines})).json()
     assert cart["total"] == {"amount": 2500, "currency": "EUR"}
-    bought = await customer.post(
-        f"/v1/carts/{cart['id']}/checkout", json=purchase(), headers=key()
-    )
+    bought = await customer.post(f"/v1/carts/{cart['id']}/checkout", json=purchase(), headers=key())
     assert bought.status_code == 201, bought.text
     order = bought.json()
     assert (order["status"], order["paymentStatus"]) == ("placed", "paid")

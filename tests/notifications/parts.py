@@ -18,8 +18,8 @@ from tradewind.platform.database import Address, Database
 from tradewind.platform.events import Event, Message, encode
 from tradewind.platform.ids import new_id
 from tradewind.platform.lifecycle import Health
+from tradewind.platform.principals import Principal, Role
 from tradewind.platform.service import Running
-from tradewind.platform.sessions import Principal, Role
 
 PATIENCE_SECONDS = 30.0
 
@@ -82,9 +82,9 @@ class Service:
 
     async def deliver(self) -> None:
         """Sends all that is due, until there is no more or the server fails; waits for no pause."""
-        self.delivery._quiet_until = 0.0  # pyright: ignore[reportPrivateUsage]
+        self.delivery._quiet_until = 0.0
         while await self.delivery.deliver_once():
-            if self.delivery._quiet_until:  # pyright: ignore[reportPrivateUsage]
+            if self.delivery._quiet_until:
                 return
 
     async def hasten(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from notifications.parts import MailServer, Service, message_of
 from notifications.samples import order_placed, password_reset_requested, user_erased
 from tradewind.notifications.actions.messages import resend_message
+from tradewind.notifications.store import deliveries as store
 from tradewind.platform.database import DatabaseDown
 from tradewind.platform.idempotency import Once
 
@@ -242,7 +243,7 @@ async def test_no_database_for_the_note(
     server = mail_server()
     service = await make(smtp_url=server.url)
     await service.handle(order_placed())
-    note_sent = service.delivery._note_sent  # pyright: ignore[reportPrivateUsage]
+    note_sent = service.delivery._note_sent
     failures = iter([None, DatabaseDown("gone")])
 
     async def failing() -> None:
@@ -282,7 +283,7 @@ async def test_a_server_away_for_days(make: Make, mail_server: MakeServer) -> No
     service = await make(smtp_url=mail_server(start=False).url)
     await service.take([message_of(order_placed()) for _ in range(5)])
     await service.do("UPDATE messages SET queued_at = queued_at - interval '25 hours'")
-    service.delivery._failures = 30  # pyright: ignore[reportPrivateUsage]
+    service.delivery._failures = 30
     await service.deliver()
     assert {status for status, _ in await states(service)} == {"failed"}
 
@@ -299,6 +300,27 @@ async def test_sent_again_by_staff(make: Make, mail_server: MakeServer) -> None:
     await resend_message(service.context, mail["id"], Once(None, 202))
     await service.deliver()
     assert len(set(ids(server))) == 2 and await states(service) == [("sent", 2)]
+
+
+async def test_a_late_answer(make: Make, mail_server: MakeServer) -> None:
+    """What came of a first sending, noted late, settles neither a later try nor a later sending."""
+    service = await make(smtp_url=mail_server().url)
+    await service.handle(order_placed())
+    async with service.database.transaction() as tx:
+        [late] = await store.lock_due(tx, 1, 60)
+    await service.hasten()
+    async with service.database.transaction() as tx:
+        await store.lock_due(tx, 1, 60)
+        await store.update_refused(tx, late, "late")
+        await store.update_deferred(tx, late, 3600, 24, "late")
+    [mail] = await service.mails()
+    assert (mail["status"], mail["error"]) == ("queued", None) and mail["leased_until"] is not None
+    await service.hasten()
+    await service.deliver()
+    await resend_message(service.context, late.id, Once(None, 202))
+    async with service.database.transaction() as tx:
+        await store.update_sent(tx, [late])
+    assert await states(service) == [("queued", 3)]
 
 
 async def test_the_erased_are_not_written_to(make: Make, mail_server: MakeServer) -> None:

@@ -89,6 +89,26 @@ async def test_old_read_entries(make: Make) -> None:
     assert [row["position"] for row in rows] == list(range(2, 11))
 
 
+async def test_old_notes(service: Service) -> None:
+    """What was handled or answered long ago is not remembered for ever."""
+    await service.handle(order_placed(), order_placed())
+    keys = (
+        "INSERT INTO idempotency_keys (principal, key, fingerprint, status)"
+        " VALUES ($1, $1, '', 200)"
+    )
+    await service.do(keys, "old")
+    await service.do("UPDATE idempotency_keys SET created_at = now() - interval '9 days'")
+    await service.do(keys, "new")
+    await service.do(
+        "UPDATE inbox SET handled_at = now() - interval '9 days' WHERE event_id ="
+        " (SELECT event_id FROM inbox ORDER BY event_id LIMIT 1)"
+    )
+    await sweep(service.context)
+    assert len(await service.rows("SELECT event_id FROM inbox")) == 1
+    [key] = await service.rows("SELECT key FROM idempotency_keys")
+    assert key["key"] == "new"
+
+
 async def test_export(service: Service) -> None:
     """An export holds all that is held about one person, nothing of others, and no live secret."""
     user_id = new_id()

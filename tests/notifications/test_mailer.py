@@ -57,7 +57,7 @@ async def test_the_worker_is_woken(make: Make, mail_server: MakeServer) -> None:
     service = await make(smtp_url=server.url)
     mailer = Mailer(service.delivery)
     service.context.mail_bell.wake = mailer.wake
-    mailer._every_seconds = 3600  # pyright: ignore[reportPrivateUsage]
+    mailer._every_seconds = 3600
     mailer.start()
     await service.handle(order_placed())
     await eventually(lambda: server.mailbox.taken)

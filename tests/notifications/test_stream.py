@@ -294,7 +294,7 @@ async def test_a_client_that_does_not_read(service: Service, serving: Serving) -
         await service.take([message_of(order_placed(user_id=user_id)) for _ in range(1000)])
     first = (await inbox_ids(service, user_id))[0]
     asked: list[str] = []
-    service.database._probe = asked.append  # pyright: ignore[reportPrivateUsage]
+    service.database._probe = asked.append
     token = service.sessions.open(user_id)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

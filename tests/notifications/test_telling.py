@@ -106,7 +106,7 @@ async def test_a_batch_is_a_statement_a_table(make: Make) -> None:
     """Three hundred orders are written by one statement for each table."""
     service = await make()
     asked: list[str] = []
-    service.database._probe = asked.append  # pyright: ignore[reportPrivateUsage]
+    service.database._probe = asked.append
     events = [order_placed(user_id=new_id()) for _ in range(300)]
     await service.take([message_of(event) for event in events])
     inserts = [" ".join(one.split()) for one in asked if one.split()[:2] == ["before", "INSERT"]]

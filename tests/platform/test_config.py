@@ -65,7 +65,9 @@ def test_no_strange_port(port: str) -> None:
     assert "TRADEWIND_PORT" in faults({"TRADEWIND_PORT": port})
 
 
-@pytest.mark.parametrize(("text", "value"), [("1", True), ("0", False), ("true", True), ("no", False)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("0", False), ("true", True), ("no", False)]
+)
 def test_yes_and_no(text: str, value: bool) -> None:
     """As people write them."""
     assert load(SETTINGS, {"TRADEWIND_LOG_REQUESTS": text})[""].log_requests is value

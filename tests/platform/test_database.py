@@ -10,9 +10,9 @@ import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
-from conftest import eventually
-from faults.spine import Spine, open_spine
 
+from faults.spine import Spine, open_spine
+from shop import eventually
 from tradewind.platform.database import (
     Address,
     Contended,
@@ -270,7 +270,12 @@ async def test_listening_heals(spine: Spine) -> None:
     async def heals() -> bool:
         try:
             await database.keep_listening()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        except (
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ):
             return False
         return "" in heard
 

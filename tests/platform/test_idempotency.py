@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
-from faults.spine import Spine, open_spine
 
+from faults.spine import Spine, open_spine
 from tradewind.platform.database import Address, Database
 from tradewind.platform.idempotency import (
     Key,
@@ -151,7 +151,10 @@ async def test_a_key_that_is_open_across_transactions(spine: Spine) -> None:
     database = await spine.database()
     first, second = a_key("first"), a_key("second")
     async with database.transaction() as tx:
-        assert await insert_open(tx, [first, second, first]) == {("ann", "first"), ("ann", "second")}
+        assert await insert_open(tx, [first, second, first]) == {
+            ("ann", "first"),
+            ("ann", "second"),
+        }
     async with database.transaction() as tx:
         assert await insert_open(tx, [first]) == set()
     with pytest.raises(KeyInProgress):

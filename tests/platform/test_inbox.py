@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from faults.spine import Happened, HappenedToo, Spine, messages_of, open_spine
 
+from faults.spine import Happened, HappenedToo, Spine, messages_of, open_spine
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Contended, Database, DatabaseDown, Transaction
 from tradewind.platform.inbox import (
@@ -160,7 +160,7 @@ async def test_a_delivery_that_fails_for_a_while_is_applied_once(spine: Spine) -
     inbox = reactions.inbox(await spine.database())
     messages = messages_of([Happened(what="bad")])
     await inbox.handle(messages)
-    pauses = []
+    pauses: list[float] = []
     for _ in range(3):
         [row] = await spine.superuser(
             "SELECT extract(epoch FROM due_at - now())::float AS pause FROM deliveries"
@@ -224,14 +224,15 @@ async def test_the_database_being_down_is_the_bus_s_business(spine: Spine) -> No
 
 
 async def test_an_unknown_reaction_keeps_nobody_waiting(spine: Spine) -> None:
-    """A delivery that this version knows no reaction to rests; the others are tried all the same."""
+    """A delivery that this version knows no reaction to rests; the others are tried all the same.
+    """
     reactions = Reactions()
     inbox = reactions.inbox(await spine.database())
     await spine.superuser(
         """
         INSERT INTO deliveries (event_id, reaction, type, key, payload, due_at, error)
-        SELECT gen_random_uuid(), 'of_another_version', 'trial.gone.v1', '', '', now() - interval '1 h',
-            'never tried' FROM generate_series(1, 60)
+        SELECT gen_random_uuid(), 'of_another_version', 'trial.gone.v1', '', '',
+            now() - interval '1 h', 'never tried' FROM generate_series(1, 60)
         """
     )
     reactions.poison = {"a"}

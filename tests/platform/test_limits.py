@@ -1,8 +1,8 @@
 """How much one client may ask."""
 
 import pytest
-from conftest import Shop, served_store
 
+from shop import Shop, served_store
 from tradewind.platform.database import Address
 from tradewind.platform.limits import RateLimit
 

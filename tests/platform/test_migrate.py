@@ -5,9 +5,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from conftest import SECRET, new_database
-from faults.spine import write_package
 
+from faults.spine import write_package
+from shop import SECRET, new_database
 from tradewind.compose import PACKAGES
 from tradewind.platform.database import Address, Database
 from tradewind.platform.ids import new_id
@@ -26,7 +26,7 @@ SECOND = {**FIRST, "0002_b.sql": "CREATE TABLE b (id int PRIMARY KEY);"}
 @pytest.fixture
 def name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The name of a package that can be imported once it is written."""
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     return f"moving_{new_id().hex}"
 
 

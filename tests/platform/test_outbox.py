@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from conftest import eventually
-from faults.spine import Happened, HappenedToo, Spine, open_spine
 
+from faults.spine import Happened, HappenedToo, Spine, open_spine
+from shop import eventually
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Database, Transaction
 from tradewind.platform.events import Event, Message, decode
@@ -107,7 +107,8 @@ async def test_a_bus_that_refuses_loses_nothing(spine: Spine) -> None:
 
 
 async def test_a_relay_that_dies_before_its_commit_sends_again(spine: Spine) -> None:
-    """At least once: what the bus took and the outbox did not forget goes once more, with its id."""
+    """At least once: what the bus took and the outbox did not forget goes once more, with its id.
+    """
     database, outbox, bus = await spine.database(), Outbox(), Carried()
     await change(database, outbox, "a")
 

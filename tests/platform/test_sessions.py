@@ -8,8 +8,8 @@ import pytest
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
+from tradewind.platform.principals import Principal
 from tradewind.platform.sessions import (
-    Principal,
     Sessions,
     admin,
     client_address,

@@ -54,16 +54,15 @@ class Given:
         """As given."""
         return self._answer(reservation_ids)
 
-    async def quote(
-        self, requests: Sequence[Quote]
-    ) -> list[tuple[QuotedLine, ...] | NotSold]:
+    async def quote(self, requests: Sequence[Quote]) -> list[tuple[QuotedLine, ...] | NotSold]:
         """As given."""
         return self._answer(requests)
 
 
 @pytest.mark.asyncio
 async def test_values_and_errors_side_by_side() -> None:
-    """A list of outcomes travels member by member: each value as its type, each error as its class."""
+    """A list of outcomes travels member by member: each value as its type, each error as its class.
+    """
     reserved = Reserved(
         new_id(),
         "EUR",

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conftest import Shop
+from shop import SECRET, Shop
 from tradewind.platform.ids import new_id
+from tradewind.platform.invariants import Broken, check_service
+from tradewind.platform.migrate import address_of
 from tradewind.products.actions.context import ProductsContext
 from tradewind.products.actions.imports import (
     ImportOptions,
@@ -76,3 +78,9 @@ sku,title,description,price,currency,category,on_hand,status,attributes.Material
 @a,"Kettle, large",<b>Hot</b><script>,39.99,EUR,Kitchen @ > Tea,7,,Steel,45
 @b,Mug,,5,JPY,Kitchen @ > Tea | Gifts @,,draft,,
 """
+
+
+async def broken_invariants(store: Shop) -> list[Broken]:
+    """What does not hold of all that products has saved."""
+    address = address_of(store.owner, SECRET, "products")
+    return (await check_service(address, "products", "tradewind.products"))[1]

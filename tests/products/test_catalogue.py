@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conftest import NewStore, Shop, key
+from shop import NewStore, Shop, key
 from tradewind.platform.ids import new_id
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import NewStore, Shop
+from products.importing import broken_invariants
+from shop import NewStore, Shop
 from tradewind.platform.ids import new_id
 
 pytestmark = pytest.mark.asyncio
@@ -83,6 +84,7 @@ async def test_products_lie_in_what_lies_above(store: Shop) -> None:
     edit = await staff.patch(path, json={"categories": [leaf["id"]]})
     assert [one["id"] for one in edit.json()["categories"]] == [leaf["id"]]
     assert await listed(store, other["id"]) == set()
+    assert await broken_invariants(store) == []
 
 
 async def test_names_are_shown_at_once(store: Shop) -> None:
@@ -231,3 +233,4 @@ async def test_placing_while_moving(new_store: NewStore) -> None:
     everything = {one["id"] for one in products}
     assert await listed(store, tops[0]["id"]) == everything
     assert await listed(store, tops[1]["id"]) == set()
+    assert await broken_invariants(store) == []

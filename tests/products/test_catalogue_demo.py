@@ -2,8 +2,8 @@
 
 import pytest
 
-from conftest import NewStore, Shop
 from products.importing import saved
+from shop import NewStore, Shop
 from tradewind.products.actions.demo import load_demo, load_demo_into_empty
 from tradewind.products.model.pictures import drawn
 

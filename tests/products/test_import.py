@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from products.importing import CSV, Importer
+from shop import Shop
 from tradewind.products.actions.imports import (
     ImportOptions,
     Progress,
@@ -18,8 +19,9 @@ from tradewind.products.model.imports import Unreadable
 pytestmark = pytest.mark.asyncio
 
 
-async def test_all_columns(importer: Importer) -> None:
+async def test_all_columns(store: Shop, tmp_path: Path) -> None:
     """Every column arrives where it belongs."""
+    importer = Importer(store, tmp_path)
     report = await importer.text(CSV)
     assert (report.lines, report.created, report.products, report.movements) == (2, 2, 2, 1)
     kettle, mug = await importer.product("a"), await importer.product("b")
@@ -35,8 +37,9 @@ async def test_all_columns(importer: Importer) -> None:
     assert await importer.moves("a") == [(7, "received")]
 
 
-async def test_json_lines(importer: Importer) -> None:
+async def test_json_lines(store: Shop, tmp_path: Path) -> None:
     """JSON Lines say the same as CSV, with numbers, lists and objects where they are natural."""
+    importer = Importer(store, tmp_path)
     report = await importer.lines(
         [
             {
@@ -85,8 +88,9 @@ async def test_json_lines(importer: Importer) -> None:
         "Artikel,Name,Preis\n@a,Zwölf,12.5",
     ],
 )
-async def test_dialects(importer: Importer, text: str) -> None:
+async def test_dialects(store: Shop, tmp_path: Path, text: str) -> None:
     """Delimiters, marks, line ends, decimal commas and foreign names of columns are understood."""
+    importer = Importer(store, tmp_path)
     foreign = {"sku": "artikel", "title": "Name", "price": "PREIS"}
     report = await importer.text(text, mapping=foreign if "Artikel" in text else {})
     assert (report.created, report.refused) == (1, 0), report.refusals
@@ -121,8 +125,9 @@ async def test_dialects(importer: Importer, text: str) -> None:
         ("@x," + "x" * 301 + ",1,EUR,,,", "title: At most 300"),
     ],
 )
-async def test_refused_lines(importer: Importer, line: str, why: str) -> None:
+async def test_refused_lines(store: Shop, tmp_path: Path, line: str, why: str) -> None:
     """A faulty line is refused with its number and the reason; the others are taken."""
+    importer = Importer(store, tmp_path)
     header = "sku,title,price,currency,on_hand,status,category\n"
     report = await importer.text(f"{header}@1,One,1,EUR,,,\n{line}\n@2,Two,2,EUR,,,\n")
     assert (report.created, report.refused) == (2, 1), report
@@ -130,8 +135,9 @@ async def test_refused_lines(importer: Importer, line: str, why: str) -> None:
     assert report.refusals[0].why.startswith(why), report.refusals[0].why
 
 
-async def test_refused_json(importer: Importer) -> None:
+async def test_refused_json(store: Shop, tmp_path: Path) -> None:
     """Lines that are no objects, or hold something odd, are refused one by one."""
+    importer = Importer(store, tmp_path)
     good = '{"sku": "@1", "title": "One", "price": "1"}'
     bad = [
         "{",
@@ -162,8 +168,9 @@ async def test_refused_json(importer: Importer) -> None:
         (b"sku,title,price\n@good,Good,1\n@a," + b"x" * 2_000_000, "line 3 is longer than"),
     ],
 )
-async def test_unreadable_files(importer: Importer, data: bytes, why: str) -> None:
+async def test_unreadable_files(store: Shop, tmp_path: Path, data: bytes, why: str) -> None:
     """A file that cannot be read as a whole is refused in one line, before anything is changed."""
+    importer = Importer(store, tmp_path)
     with pytest.raises(Unreadable) as refused:
         await importer.text(data)
     assert why in str(refused.value)
@@ -182,21 +189,24 @@ async def test_unreadable_files(importer: Importer, data: bytes, why: str) -> No
         ({"title": "Nome"}, "the file has no column 'Nome'"),
     ],
 )
-async def test_bad_mapping(importer: Importer, mapping: dict[str, str], why: str) -> None:
+async def test_bad_mapping(store: Shop, tmp_path: Path, mapping: dict[str, str], why: str) -> None:
     """A mapping of or to a column that is not there is refused in one line."""
+    importer = Importer(store, tmp_path)
     with pytest.raises(Unreadable, match=why):
         await importer.text("sku,Name\n@a,A\n", mapping=mapping)
 
 
-async def test_missing_file(importer: Importer, tmp_path: Path) -> None:
+async def test_missing_file(store: Shop, tmp_path: Path) -> None:
     """A file that is not there is told in one line."""
+    importer = Importer(store, tmp_path)
     for path in (tmp_path / "nothing.csv", tmp_path):
         with pytest.raises(Unreadable, match="there is no such file"):
             await import_file(importer.context, path)
 
 
-async def test_refusals_are_written(importer: Importer, tmp_path: Path) -> None:
+async def test_refusals_are_written(store: Shop, tmp_path: Path) -> None:
     """Every refused line is in the file, none of its cells a formula, and told as it goes."""
+    importer = Importer(store, tmp_path)
     refused_path = tmp_path / "refused.csv"
     refused_path.write_text("of another import")
     path = tmp_path / "some.csv"
@@ -236,9 +246,10 @@ cells = st.text(max_size=12) | st.sampled_from(
     tail=st.binary(max_size=10),
 )
 async def test_no_file_breaks_it(
-    importer: Importer, rows: list[list[str]], tail: bytes, tmp_path: Path
+    store: Shop, rows: list[list[str]], tail: bytes, tmp_path: Path
 ) -> None:
     """Whatever a file holds, each line is taken or refused, and none is lost."""
+    importer = Importer(store, tmp_path)
     path = tmp_path / "any.csv"
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from conftest import NewStore
-from products.importing import CSV, Importer, saved
+from products.importing import CSV, Importer, broken_invariants, saved
+from shop import NewStore, Shop
 from tradewind.platform.database import Transaction
 from tradewind.platform.outbox import Outbox
 from tradewind.products.actions.imports import (
@@ -58,8 +60,9 @@ async def test_again_changes_nothing(
     assert len(told) == 1
 
 
-async def test_only_what_is_said_changes(importer: Importer) -> None:
+async def test_only_what_is_said_changes(store: Shop, tmp_path: Path) -> None:
     """A later file changes what it says and nothing else; empty cells say nothing."""
+    importer = Importer(store, tmp_path)
     await importer.text(CSV)
     before = await importer.product("a")
     report = await importer.text("sku,price,title,on_hand\n@a,41.00,,\n")
@@ -73,8 +76,9 @@ async def test_only_what_is_said_changes(importer: Importer) -> None:
     assert attributes == {"Material": "Steel", "Weight": "1 kg"}
 
 
-async def test_counts(importer: Importer) -> None:
+async def test_counts(store: Shop, tmp_path: Path) -> None:
     """What is on hand is counted: the difference is a movement, whatever was sold meanwhile."""
+    importer = Importer(store, tmp_path)
     await importer.text("sku,title,price,on_hand\n@a,A,1,10\n")
     staff = await importer.store.staff()
     await staff.post(
@@ -87,8 +91,9 @@ async def test_counts(importer: Importer) -> None:
     assert (await importer.product("a"))["available"] == 0
 
 
-async def test_never_below_reserved(importer: Importer) -> None:
+async def test_never_below_reserved(store: Shop, tmp_path: Path) -> None:
     """A count below what is reserved is refused, with the whole line."""
+    importer = Importer(store, tmp_path)
     await importer.text("sku,title,price,on_hand\n@a,A,1,10\n@b,B,1,10\n")
     async with importer.context.database.transaction() as tx:
         await tx.execute("UPDATE stock SET reserved = 6 WHERE sku = $1", importer.sku("a"))
@@ -100,8 +105,9 @@ async def test_never_below_reserved(importer: Importer) -> None:
     assert (await importer.product("a"))["title"] == "A"
 
 
-async def test_groups(importer: Importer) -> None:
+async def test_groups(store: Shop, tmp_path: Path) -> None:
     """Lines of one product make variants, in one file and over several, and never steal a SKU."""
+    importer = Importer(store, tmp_path)
     first = "sku,product,title,price,options.Size\n@a,@p,Shirt,1,S\n@b,@p,Shirt,2,M\n"
     assert (await importer.text(first)).products == 1
     more = "sku,product,price,options.Size\n@c,@p,3,L\n"
@@ -116,8 +122,9 @@ async def test_groups(importer: Importer) -> None:
     assert (await importer.text(mixed)).refusals[0].why.startswith("price: All variants")
 
 
-async def test_adopts_what_staff_made(importer: Importer) -> None:
+async def test_adopts_what_staff_made(store: Shop, tmp_path: Path) -> None:
     """An import finds a product that staff made, by its SKU, and can add variants to it."""
+    importer = Importer(store, tmp_path)
     product = await importer.store.product(sku=importer.sku("a"), on_hand=2)
     text = "sku,product,price,on_hand\n@a,@p,1,5\n@b,@p,2,1\n"
     report = await importer.text(text)
@@ -138,16 +145,17 @@ async def test_too_many_categories(new_store: NewStore, tmp_path: Path) -> None:
     assert report.refusals[0].why == "category: there are too many categories already"
 
 
-async def test_batches(new_store: NewStore, tmp_path: Path) -> None:
+async def test_batches(store: Shop, tmp_path: Path) -> None:
     """However the lines fall into batches, the outcome is the same."""
     lines = [
         {"sku": f"@{place}", "product": f"@{place // 4}", "title": f"T{place // 4}", "price": place}
         for place in range(22)
     ]
     outcomes: list[Any] = []
-    for most in ("1", "3", "1000"):
-        store = await new_store({"TRADEWIND_PRODUCTS_IMPORT_BATCH_LINES": most})
+    for most in (1, 3, 1000):
         importer = Importer(store, tmp_path)
+        limits = msgspec.structs.replace(importer.context.settings, import_batch_lines=most)
+        importer.context = replace(importer.context, settings=limits)
         report = await importer.lines(lines)
         assert (report.lines, report.created, report.products) == (22, 22, 6)
         async with importer.context.database.reading() as reading:
@@ -155,9 +163,12 @@ async def test_batches(new_store: NewStore, tmp_path: Path) -> None:
                 """
                 SELECT split_part(sku, '-', 2), products.title, variants.price_minor, position,
                     products.price_minor
-                FROM variants JOIN products ON products.id = product_id ORDER BY 1
-                """
+                FROM variants JOIN products ON products.id = product_id
+                WHERE sku LIKE $1 ORDER BY 1
+                """,
+                f"{importer.mark}-%",
             )
+        assert len(rows) == 22
         outcomes.append(rows)
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
@@ -189,10 +200,12 @@ async def test_imports_at_once(new_store: NewStore, tmp_path: Path) -> None:
     async with context.database.reading() as reading:
         on_hand = await reading.fetch_value("SELECT sum(on_hand)::int FROM stock")
         assert on_hand == sum(range(200))
+    assert await broken_invariants(store) == []
 
 
-async def test_import_is_seen(importer: Importer) -> None:
+async def test_import_is_seen(store: Shop, tmp_path: Path) -> None:
     """What an import changes is shown to everybody at once."""
+    importer = Importer(store, tmp_path)
     await importer.text("sku,title,price\n@a,Before,1\n")
     product = await importer.product("a")
     anyone = importer.store.client()

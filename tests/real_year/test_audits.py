@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from bench.real_year.audit_messages import MessageSeen, compare_messages
-from bench.real_year.audit_orders import OrderSeen, OrdersAudit
+from bench.real_year.audit_orders import OrdersAudit, OrderSeen
 from bench.real_year.audit_stock import LevelSeen, compare_sku
 from bench.real_year.client import Api
 from bench.real_year.customers import Customers

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 import pytest_asyncio
 from litestar.di import Provide
 
-from conftest import SECRET, new_database
+from shop import SECRET, new_database
 from tradewind.notifications.contract import HeldMessages
 from tradewind.orders.contract import CartAdoption, HeldOrders
 from tradewind.platform.config import PlatformSettings, load
@@ -64,7 +65,7 @@ class HeldElsewhere:
 class HeldByOrders(HeldElsewhere):
     """What orders hold."""
 
-    async def export(self, _user_id: UUID) -> HeldOrders:
+    async def export(self, user_id: UUID) -> HeldOrders:
         """One order."""
         return HeldOrders(msgspec.Raw(b'[{"number":"A-1"}]'), msgspec.Raw(b"[]"))
 
@@ -72,7 +73,7 @@ class HeldByOrders(HeldElsewhere):
 class HeldByNotifications:
     """What notifications hold."""
 
-    async def export(self, _user_id: UUID) -> HeldMessages:
+    async def export(self, user_id: UUID) -> HeldMessages:
         """One notification."""
         return HeldMessages(
             msgspec.Raw(b'[{"kind":"welcome"}]'), msgspec.Raw(b"{}"), msgspec.Raw(b"[]")
@@ -95,7 +96,7 @@ class Instance:
         """A client at this address, or one of its own."""
         address = address or str(IPv4Address(_FIRST_ADDRESS + next(_addresses)))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        transport = httpx.ASGITransport(app=self.app, client=(address, 4711))  # type: ignore[arg-type]  our ASGI types are wider
+        transport = httpx.ASGITransport(app=self.app, client=(address, 4711))
         client = httpx.AsyncClient(
             transport=transport, base_url="http://shop.test", headers=named, timeout=60
         )
@@ -143,6 +144,19 @@ class Instance:
             "SELECT payload FROM outbox WHERE type = $1 ORDER BY position", kind.TYPE
         )
         return [decode(kind, row["payload"]) for row in rows]
+
+    @asynccontextmanager
+    async def held(self, query: Any, *arguments: Any, waiting: int) -> AsyncGenerator[None]:
+        """Holds the rows that the query locks until so many others wait for them."""
+        # A claim, so that requests made meanwhile do not count as inside a transaction.
+        async with self.database.claim() as tx:
+            await tx.fetch(query, *arguments)
+            yield
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while waiting > await tx.fetch_value(
+                    "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+                ):
+                    await asyncio.sleep(0.01)
 
     async def event(self, kind: type[Event], user_id: str) -> Any:
         """The newest event of one kind about this user, waited for."""
@@ -224,7 +238,7 @@ NewInstance = Callable[..., Awaitable[Instance]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_instance(users_owner: Address) -> AsyncGenerator[NewInstance]:
-    """`await new_instance({"TRADEWIND_…": "…"})`: another instance over the shared database."""
+    """Makes instances over the shared database, with settings of their own."""
     made: list[Instance] = []
 
     async def make(changes: Mapping[str, str] | None = None, **wiring: bool) -> Instance:

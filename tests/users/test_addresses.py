@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from conftest import key
+from shop import key
 from users.conftest import Instance
 
 pytestmark = pytest.mark.asyncio

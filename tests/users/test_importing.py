@@ -17,7 +17,7 @@ OLD = "s3cret-pw-of-old"
 HASH = bcrypt.hashpw(OLD.encode(), bcrypt.gensalt(4)).decode()
 
 
-def _row(id_: object, name: str, **more: Any) -> dict[str, Any]:
+def _row(id_: object, name: object, **more: Any) -> dict[str, Any]:
     row = {"id": id_, "username": name, "password": HASH, "created_at": "2024-03-01 10:00:00+00"}
     return {**row, **more}
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from conftest import key
+from shop import key
 from tradewind.users.actions.passwords import send_resets
 from tradewind.users.contract import PasswordResetRequested
 from users.conftest import PASSWORD, Instance

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from conftest import key
+from shop import key
 from tradewind.platform.outbox import Outbox
 from tradewind.users.contract import EmailChanged, UserErased, UserRegistered
 from users.conftest import PASSWORD, Instance, NewInstance, mark
@@ -195,7 +195,7 @@ async def test_nothing_of_the_erased_remains(new_instance: NewInstance) -> None:
         """
     )
     for table in tables:
-        rows = await users.rows(f"SELECT t::text AS text FROM {table['table_name']} AS t")  # noqa: S608  the catalog's own names
+        rows = await users.rows(f"SELECT t::text AS text FROM {table['table_name']} AS t")
         found = [trace for row in rows for trace in traces if trace in row["text"]]
         assert not found, table["table_name"]
     body = {"email": account["email"], "username": account["username"], "password": PASSWORD}

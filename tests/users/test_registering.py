@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from conftest import key
+from shop import key
 from tradewind.platform.idempotency import fingerprint
 from tradewind.users.contract import AddressAlreadyRegistered, UsernameTaken, UserRegistered
 from tradewind.users.service import add_first_staff, add_staff

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.actions.live_sessions import SessionCache
 from tradewind.users.actions.tidying import tidy_up
 from users.conftest import PASSWORD, Instance, NewInstance
@@ -189,7 +189,8 @@ async def test_the_cache_is_bounded_in_number_and_time() -> None:
 
 
 async def test_the_cookie_needs_proof_to_change_anything(users: Instance) -> None:
-    """A change that rides on the cookie needs the csrf value and our own Origin; a read does not."""
+    """A change that rides on the cookie needs the csrf value and our own Origin; a read does not.
+    """
     account = await users.register()
     browser = users.client()
     await browser.post("/v1/login", json={"username": account["email"], "password": PASSWORD})

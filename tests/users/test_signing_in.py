@@ -1,6 +1,7 @@
 """Signing in over HTTP."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import argon2
@@ -73,7 +74,7 @@ async def test_unknown_and_wrong_are_the_same(users: Instance) -> None:
             (disabled["email"], PASSWORD),
         )
     ]
-    told = []
+    told: list[tuple[int, dict[str, Any], dict[str, str]]] = []
     for answer in answers:
         body = answer.json()
         body.pop("requestId")

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tradewind.platform.database import Address
@@ -93,16 +94,21 @@ async def test_one_administrator_remains(fresh_owner: Address) -> None:
     """The last one can neither step down, be disabled nor be erased; of two at once one can."""
     users = await open_instance(fresh_owner, {})
     try:
-        admins = []
+        admins: list[tuple[str, httpx.AsyncClient]] = []
         for n in range(2):
             email = f"admin-{n}@example.com"
             made = await add_staff(users.context, email, PASSWORD, "admin")
             admins.append((str(made.user_id), await users.sign_in(email)))
         (first_id, first), (second_id, second) = admins
-        answers = await asyncio.gather(
-            first.patch(f"/v1/users/{second_id}", json={"role": "customer"}),
-            second.patch(f"/v1/users/{first_id}", json={"disabled": True}),
-        )
+        async with users.held("SELECT FROM users FOR UPDATE", waiting=2):
+            both = [
+                asyncio.create_task(client.patch(f"/v1/users/{id_}", json=change))
+                for client, id_, change in (
+                    (first, second_id, {"role": "customer"}),
+                    (second, first_id, {"disabled": True}),
+                )
+            ]
+        answers = await asyncio.gather(*both)
         assert sorted(answer.status_code for answer in answers) in ([200, 403], [200, 401])
         left = first if answers[0].status_code == 200 else second
         left_id = first_id if left is first else second_id

@@ -37,6 +37,19 @@ async def test_thirty_guesses_at_once_stay_within_the_limit(new_instance: NewIns
     assert first + second == {401: 9, 429: 21}
 
 
+async def test_two_processes_count_one_after_the_other(new_instance: NewInstance) -> None:
+    """Two that decide on the same counter in the same moment do not lose each other's count."""
+    one, two = await new_instance(FEW), await new_instance(FEW)
+    account = await one.register()
+    await _guess(one, account["email"], 1)
+    subject = one.context.attempts.account_subject(UUID(account["id"]), "")
+    hold = "SELECT FROM attempts WHERE subject = $1 FOR UPDATE"
+    async with one.held(hold, subject, waiting=2):
+        both = [asyncio.create_task(_guess(which, account["email"], 15)) for which in (one, two)]
+    first, second = await asyncio.gather(*both)
+    assert first + second == {401: 8, 429: 22}
+
+
 async def test_beyond_the_limit_the_right_password_is_refused_too(
     new_instance: NewInstance,
 ) -> None:
@@ -88,7 +101,7 @@ async def test_one_client_guesses_at_many_accounts(new_instance: NewInstance) ->
     results = await asyncio.gather(
         *(_guess(users, f"someone-{n}", 1, address=address) for n in range(10))
     )
-    assert sum(results, Counter()) == {401: 7, 429: 3}
+    assert sum(results, Counter[int]()) == {401: 7, 429: 3}
     answer = await users.client(address).post(
         "/v1/login", json={"username": account["email"], "password": PASSWORD}
     )
@@ -121,7 +134,7 @@ async def test_an_address_range_is_one_client(new_instance: NewInstance) -> None
     answers = [
         await _guess(users, f"v6-{n}", 1, address=f"2001:db8:77:1::{n:x}") for n in range(26)
     ]
-    assert sum(answers, Counter()) == {401: 25, 429: 1}
+    assert sum(answers, Counter[int]()) == {401: 25, 429: 1}
 
 
 async def test_asking_again_for_the_password_counts(new_instance: NewInstance) -> None:

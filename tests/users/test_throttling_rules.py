@@ -41,7 +41,8 @@ def test_no_fifteen_minutes_hold_more_than_the_limit(
     of an account unless it was signed in to between, and none is answered beyond the limit.
     """
     counters: dict[bytes, Counter] = {}
-    now, answered = NOW, [[] for _ in range(3)]
+    now = NOW
+    answered: list[list[datetime]] = [[] for _ in range(3)]
     names = [b"ann", b"bob", b"eve"]
     for pause_seconds, batch in batches:
         now += timedelta(seconds=pause_seconds)

@@ -12,6 +12,9 @@ from rich.progress import Progress
 from tradewind.commands.place import opened_context
 from tradewind.users import service as users
 
+ImportUnreadable = users.ImportUnreadable
+"""The file as a whole cannot be read; nothing was imported."""
+
 
 def ask_password() -> str:
     """One line of standard input, or asked for at a terminal."""

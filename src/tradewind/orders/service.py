@@ -31,7 +31,7 @@ from tradewind.platform.service import Running, given
 from tradewind.platform.web.problems import render
 from tradewind.products.contract import Products
 
-__all__ = ["OrdersSettings", "local", "make_test_provider"]
+__all__ = ["OrdersSettings", "PaymentProvider", "local", "make_test_provider"]
 
 
 class LocalOrders:

@@ -15,19 +15,17 @@ token, and an `Origin` of ours. Handlers name their guard and take `principal`:
 import hmac
 import ipaddress
 from base64 import urlsafe_b64encode
-from typing import Any, Final, Literal, Protocol
-from uuid import UUID
+from typing import Any, Final
 
-import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from tradewind.platform.errors import Denied, Unauthenticated
+from tradewind.platform.principals import Authenticator, Principal
 from tradewind.platform.web.asgi import RawHeaders, Scope
 from tradewind.platform.web.problems import ANSWER_HEADERS_KEY
 from tradewind.platform.web.settings import WebSettings
 
-Role = Literal["customer", "staff", "admin"]
 Connection = ASGIConnection[Any, Any, Any, Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -40,28 +38,6 @@ _PRINCIPAL_KEY = "tradewind.principal"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MISSING: Final = object()
 _LONGEST_CHAIN = 32
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Somebody whose session was looked up just now."""
-
-    user_id: UUID
-    role: Role
-    session_id: UUID
-    email_verified: bool = False
-
-    @property
-    def is_staff(self) -> bool:
-        """Staff, or more."""
-        return self.role in ("staff", "admin")
-
-
-class Authenticator(Protocol):
-    """Knows which sessions live. Asked for every request that shows a token."""
-
-    async def authenticate(self, token: str) -> Principal | None:
-        """Whose session this is; None where it is over or never was."""
-        ...
 
 
 class CsrfFailed(Denied):
@@ -185,7 +161,7 @@ def read_cookie(headers: dict[bytes, bytes], name: str) -> str:
 
 async def principal(request: Connection) -> Principal | None:
     """Dependency `principal`: who asks, or None for a guest."""
-    return await _sessions(request).identify(request.scope)  # pyright: ignore[reportArgumentType]
+    return await _sessions(request).identify(request.scope)  # pyright: ignore[reportArgumentType]  a mapping
 
 
 async def signed_in(connection: Connection, _: BaseRouteHandler) -> None:

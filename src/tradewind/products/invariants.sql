@@ -33,3 +33,32 @@ GROUP BY order_id, sku HAVING count(*) > 1
 -- name: every variant has a level
 SELECT variants.sku FROM variants LEFT JOIN stock ON stock.sku = variants.sku
 WHERE stock.sku IS NULL
+
+-- name: a product's price and currency are those of its cheapest variant
+SELECT products.id, price_minor, sold.price, sold.currencies FROM products LEFT JOIN (
+    SELECT product_id, min(price_minor) AS price, array_agg(DISTINCT currency) AS currencies
+    FROM variants GROUP BY product_id) AS sold ON sold.product_id = products.id
+WHERE price_minor IS DISTINCT FROM sold.price OR ARRAY[currency] IS DISTINCT FROM sold.currencies
+
+-- name: a product is placed in its categories and in all that these lie in, as it is now
+SELECT coalesce(placed.product_id, due.product_id) AS product_id,
+    coalesce(placed.category_id, due.category_id) AS category_id
+FROM placements AS placed FULL JOIN (
+    WITH RECURSIVE up AS (
+        SELECT product_id, category_id FROM placements WHERE direct
+        UNION
+        SELECT product_id, parent_id FROM up JOIN categories ON categories.id = up.category_id
+        WHERE parent_id IS NOT NULL)
+    SELECT product_id, category_id, products.status, products.price_minor, products.title_key
+    FROM up JOIN products ON products.id = product_id
+    JOIN categories ON categories.id = category_id) AS due
+    ON due.product_id = placed.product_id AND due.category_id = placed.category_id
+WHERE (placed.status, placed.price_minor, placed.title_key)
+    IS DISTINCT FROM (due.status, due.price_minor, due.title_key)
+
+-- name: categories are a tree
+WITH RECURSIVE down AS (
+    SELECT id FROM categories WHERE parent_id IS NULL
+    UNION ALL
+    SELECT categories.id FROM down JOIN categories ON parent_id = down.id)
+SELECT id FROM categories WHERE id NOT IN (SELECT id FROM down)

@@ -231,6 +231,8 @@ CREATE INDEX reservations_settled_at ON reservations USING brin (settled_at);
 
 CREATE INDEX variants_any_case ON variants USING btree (lower(sku));
 
+CREATE INDEX variants_currency ON variants USING btree (currency);
+
 CREATE INDEX variants_product_id ON variants USING btree (product_id, "position");
 
 CREATE INDEX words_similar ON words USING gin (word public.gin_trgm_ops);

@@ -19,7 +19,7 @@ from tradewind.platform.errors import (
     Unauthenticated,
 )
 from tradewind.platform.events import Event
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 
 
 class UsernameTaken(Conflict):

@@ -17,8 +17,9 @@ from tradewind.platform.ids import derive
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
+from tradewind.platform.principals import Principal
 from tradewind.platform.service import Running, given
-from tradewind.platform.sessions import Principal, client_address, parse_networks
+from tradewind.platform.sessions import client_address, parse_networks
 from tradewind.users.actions import sessions
 from tradewind.users.actions.attempts import Attempts
 from tradewind.users.actions.context import Bell, UsersContext, UsersSettings

@@ -16,6 +16,8 @@ from tradewind.notifications.model.messages import Message
 from tradewind.notifications.store import entries as entry_store
 from tradewind.notifications.store import messages as message_store
 from tradewind.notifications.store import people as people_store
+from tradewind.platform import idempotency
+from tradewind.platform import inbox as platform_inbox
 from tradewind.platform.database import Transaction
 
 ERASED_KEPT_DAYS = 8
@@ -45,13 +47,20 @@ async def forget_people(
 
 
 async def sweep(context: NotificationsContext) -> bool:
-    """Deletes what need not be kept any longer; answers whether there is more."""
+    """Deletes what need not be kept any longer, a batch of each; answers whether there is more."""
+    batches: list[Callable[[Transaction], Awaitable[int]]] = [
+        lambda tx: people_store.delete_erased(tx, ERASED_KEPT_DAYS, _SWEEP_MOST),
+        lambda tx: idempotency.delete_old(tx, _SWEEP_MOST),
+        lambda tx: platform_inbox.delete_old(tx, _SWEEP_MOST),
+    ]
     keep_days = context.settings.keep_read_days
-    async with context.database.transaction() as tx:
-        count = await people_store.delete_erased(tx, ERASED_KEPT_DAYS, _SWEEP_MOST)
-        if keep_days is not None:
-            count = max(count, await entry_store.delete_read(tx, keep_days, _SWEEP_MOST))
-    return count == _SWEEP_MOST
+    if keep_days is not None:
+        batches.append(lambda tx: entry_store.delete_read(tx, keep_days, _SWEEP_MOST))
+    counts: list[int] = []
+    for delete in batches:
+        async with context.database.transaction() as tx:
+            counts.append(await delete(tx))
+    return _SWEEP_MOST in counts
 
 
 async def export(context: NotificationsContext, user_id: UUID) -> HeldMessages:

@@ -15,7 +15,8 @@ from tradewind.notifications.actions.preferences import PreferencesView
 from tradewind.notifications.model.kinds import Switches
 from tradewind.platform.errors import FieldError, Invalid
 from tradewind.platform.idempotency import Once
-from tradewind.platform.sessions import Principal, signed_in
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import signed_in
 from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,
     Cursor,

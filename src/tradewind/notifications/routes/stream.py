@@ -17,8 +17,10 @@ from litestar.params import QueryParameter
 from tradewind.notifications.actions.context import NotificationsContext
 from tradewind.notifications.actions.following import follow, start_position
 from tradewind.notifications.actions.streams import Stream
+from tradewind.platform.errors import Unauthenticated
 from tradewind.platform.lifecycle import Health
-from tradewind.platform.sessions import SESSIONS_STATE_KEY, Principal, Sessions, signed_in
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import SESSIONS_STATE_KEY, Sessions, signed_in
 from tradewind.platform.web.asgi import Receive, Scope, Send
 
 TAGS = ["Notifications"]
@@ -123,7 +125,10 @@ async def stream_notifications(
     async def may_go_on() -> bool:
         if health.draining:
             return False
-        found = await sessions.identify(dict(shown))
+        try:
+            found = await sessions.identify(dict(shown))
+        except Unauthenticated:
+            return False
         return found is not None and found.user_id == user_id
 
     header = _last_event_id(request.headers.get("last-event-id"))

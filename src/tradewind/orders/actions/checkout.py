@@ -19,7 +19,7 @@ import structlog
 from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.placing import Finish, Placing
 from tradewind.orders.contract import CartCheckedOut, TotalChanged
-from tradewind.orders.model.order import Draft, new_number, summed
+from tradewind.orders.model.order import Draft, NumberTaken, new_number, summed
 from tradewind.orders.model.payment import Charge, Charged, ProviderDown, ProviderUnclear
 from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as store
@@ -29,6 +29,7 @@ from tradewind.platform.errors import StoreError, Unavailable
 from tradewind.platform.idempotency import (
     Key,
     KeyInProgress,
+    Replay,
     Stored,
     delete_open,
     find_stored,
@@ -48,6 +49,7 @@ from tradewind.products.contract import (
 
 _log = structlog.get_logger(__name__)
 _CHARGE_TRIES = 3
+_REFUSED = 400
 
 
 class Purchase(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ class Checkouts:
         self.finishes: Coalescer[Finish, Answer] = Coalescer(
             "checkouts finished", self._finish_many
         )
-        self._refusals: Coalescer[tuple[Key, int, bytes], None] = Coalescer(
+        self._refusals: Coalescer[tuple[Key, int, bytes], Answer] = Coalescer(
             "checkouts refused", self._refuse_many
         )
 
@@ -103,9 +105,8 @@ class Checkouts:
         try:
             return await self._buy(purchase, request_id)
         except (OutOfStock, TotalChanged, CartCheckedOut) as refusal:
-            answer = Answer(*self.context.render(refusal, request_id))
-            await self._refusals.submit((purchase.key, answer.status, answer.body))
-            return answer
+            status, body = self.context.render(refusal, request_id)
+            return await self._refusals.submit((purchase.key, status, body))
 
     async def check_key(self, key: Key) -> None:
         """Raises what a key that was used before deserves (Replay, KeyReused, KeyInProgress)."""
@@ -196,7 +197,11 @@ class Checkouts:
         if not refused:
             return [None] * len(openings)
         refusals = await self._refusals_of(refused, lost)
-        gone = [one.checkout.draft.reservation_id for one in refused if one.checkout.id in lost]
+        gone = [
+            one.checkout.draft.reservation_id
+            for one in refused
+            if one.checkout.id in lost or _ended_without_an_order(refusals[one.checkout.id])
+        ]
         if gone:
             await self.context.products.release(gone)
         return [refusals.get(one.checkout.id) for one in openings]
@@ -210,7 +215,9 @@ class Checkouts:
         ]
         taken = await cart_store.update_checking_out(tx, carts)
         lost = [
-            one.checkout for one in openings if one.checkout.draft.cart_id not in {*taken, None}
+            one.checkout
+            for one in openings
+            if one.checkout.draft.cart_id is not None and one.checkout.draft.order_id not in taken
         ]
         if lost:
             await store.delete_placed(tx, [one.id for one in lost])
@@ -237,22 +244,44 @@ class Checkouts:
         return refusals
 
     async def _finish_many(self, finishes: list[Finish]) -> Sequence[Answer | StoreError]:
-        answers = await self._placing.finish(finishes)
+        try:
+            answers = await self._placing.finish(finishes)
+        except NumberTaken:
+            # Nobody was told these numbers yet, so all may be drawn anew.
+            answers = await self._placing.finish([one.renumbered() for one in finishes])
         return [Answer(*one) if isinstance(one, tuple) else one for one in answers]
 
-    async def _refuse_many(self, refusals: list[tuple[Key, int, bytes]]) -> Sequence[None]:
+    async def _refuse_many(
+        self, refusals: list[tuple[Key, int, bytes]]
+    ) -> Sequence[Answer | Exception]:
+        """Stores each refusal as its key's answer; who comes second hears what is stored."""
+        answers: list[Answer | Exception] = []
+        firsts: dict[Key, int] = {}
+        for place, (key, _, _) in enumerate(refusals):
+            firsts.setdefault(key, place)
         async with self.context.database.transaction() as tx:
-            ours = await insert_open(tx, [key for key, _, _ in refusals])
-            await update_answers(
-                tx, [one for one in refusals if (one[0].principal, one[0].key) in ours]
-            )
-        return [None] * len(refusals)
+            ours = await insert_open(tx, list(firsts))
+            mine = {place for key, place in firsts.items() if (key.principal, key.key) in ours}
+            await update_answers(tx, [refusals[place] for place in sorted(mine)])
+            keys = [key for key, _, _ in refusals]
+            stored = await find_stored(tx, keys) if len(mine) < len(keys) else [None] * len(keys)
+        for place, ((key, status, body), known) in enumerate(zip(refusals, stored, strict=True)):
+            if place in mine or known is None:
+                answers.append(Answer(status, body))
+            else:
+                answers.append(judge(known, key))
+        return answers
 
     async def give_up(self, checkout: store.OpenCheckout) -> None:
         """Nothing was taken: frees key, cart and stock, so that the same key may be sent again."""
         async with self.context.database.transaction() as tx:
             await free_checkout(tx, checkout)
         await self.context.products.release([checkout.draft.reservation_id])
+
+
+def _ended_without_an_order(refusal: Exception) -> bool:
+    """Whether the first request with this key was refused: nobody needs the reservation then."""
+    return isinstance(refusal, Replay) and refusal.status >= _REFUSED
 
 
 async def free_checkout(tx: Transaction, checkout: store.OpenCheckout) -> None:

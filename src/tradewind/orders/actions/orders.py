@@ -5,6 +5,7 @@ as pending, then asked for under its own id; what the provider did not confirm, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -40,14 +41,16 @@ from tradewind.orders.store.orders import Fulfillment
 from tradewind.orders.store.payments import Refund
 from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.errors import Unavailable
-from tradewind.platform.idempotency import Once
+from tradewind.platform.idempotency import Once, update_answers
 from tradewind.platform.ids import new_id
 
 _log = structlog.get_logger(__name__)
 _REFUND_DUE_SECONDS = 15.0
+_CAPTURED = 200
+"""What a capture answers (HTTP status), also where recovery finished it."""
 
 
-def common(order: Order) -> dict[str, object]:
+def common(order: Order) -> dict[str, Any]:
     """What every event about an order says."""
     return {
         "order_id": order.id,
@@ -148,9 +151,46 @@ async def cancel_locked(
         happened=entry("cancelled", tx.now, reason=reason, refunded=left),
     )
     sold = tuple(line.sold(restock[line.sku]) for line in lines if line.sku in restock)
-    event = OrderCancelled(**common(order), lines=sold, refunded_minor=left)  # pyright: ignore[reportArgumentType]
+    event = OrderCancelled(**common(order), lines=sold, refunded_minor=left)
     await context.outbox.add(tx, [event])
     return refund
+
+
+async def give_back(
+    context: OrdersContext, tx: Transaction, order: Order, payment: Payment, amount_minor: int
+) -> None:
+    """Saves that the money of a cancelled order goes back; recovery asks the provider for it."""
+    reason = "the order was cancelled before it was paid"
+    refund = Refund(
+        new_id(),
+        order.id,
+        payment.id,
+        amount_minor,
+        order.currency,
+        reason,
+        None,
+        "pending",
+        tx.now,
+    )
+    await payment_store.insert_refund(tx, refund, 0.0)
+    moved = (order.id, payment.provider, amount_minor, order.currency)
+    await checkout_store.insert_transfers(tx, "refund", [moved])
+    await payment_store.update_payment(tx, payment.id, refunded_minor=amount_minor)
+    await store.update_order(
+        tx,
+        order,
+        payment_status="refunded",
+        happened=entry("refunded", tx.now, refundId=refund.id, amount=amount_minor, reason=reason),
+    )
+    if amount_minor:
+        event = OrderRefunded(
+            **common(order),
+            refund_id=refund.id,
+            amount_minor=amount_minor,
+            reason=reason,
+            lines=(),
+        )
+        await context.outbox.add(tx, [event])
 
 
 async def settle_refund(context: OrdersContext, refund: Refund, provider: str) -> None:
@@ -214,7 +254,7 @@ async def refund_order(
             happened=entry("refunded", tx.now, refundId=refund.id, amount=amount, reason=reason),
         )
         event = OrderRefunded(
-            **common(order),  # pyright: ignore[reportArgumentType]
+            **common(order),
             refund_id=refund.id,
             amount_minor=amount,
             reason=reason,
@@ -228,28 +268,34 @@ async def refund_order(
 
 
 async def capture_order(context: OrdersContext, order_id: UUID, once: Once) -> OrderView:
-    """Takes authorized money. That it is being taken is saved first, so that nothing overtakes."""
+    """Takes authorized money, having saved that it is being taken.
+
+    The key under which it was asked for is saved with it: whoever finishes it, this request or
+    recovery, answers that key.
+    """
+    async with context.database.transaction() as tx:
+        await once.take(tx)
+        order, _, payment = await _lock(tx, order_id)
+        if order.status != "placed" or payment.state != "authorized":
+            raise WrongState(
+                f"the order is {order.status}, its payment {payment.state}; "
+                "only authorized payments of placed orders are captured"
+            )
+        await payment_store.update_capturing(tx, payment.id, once.key, _REFUND_DUE_SECONDS)
+    try:
+        await context.providers[payment.provider].capture(payment.id, payment.authorized_minor)
+    except (ProviderDown, ProviderUnclear, TimeoutError) as error:
+        raise Unavailable("the payment provider does not answer; it is asked again") from error
     async with context.database.transaction() as tx:
         order, _, payment = await _lock(tx, order_id)
-        if order.status == "placed" and payment.state == "authorized":
-            await payment_store.update_capturing(tx, payment.id, _REFUND_DUE_SECONDS)
-            payment = msgspec.structs.replace(payment, state="capturing")
-    if payment.state == "capturing":
-        try:
-            await context.providers[payment.provider].capture(payment.id, payment.authorized_minor)
-        except (ProviderDown, ProviderUnclear, TimeoutError) as error:
-            raise Unavailable("the payment provider does not answer; try again") from error
-    async with context.database.transaction(once) as tx:
-        order, _, payment = await _lock(tx, order_id)
-        if payment.state != "capturing":
-            raise WrongState(f"the payment is {payment.state}; only authorized ones are captured")
-        await note_captured(tx, order, payment)
+        if payment.state == "capturing":
+            await note_captured(tx, order, payment)
         [view] = await read_views(tx, [order_id])
-        return once.answer(view)
+    return view
 
 
 async def note_captured(tx: Transaction, order: Order, payment: Payment) -> None:
-    """The provider took what was authorized."""
+    """The provider took what was authorized; answers the key under which it was asked for."""
     amount = payment.authorized_minor
     await payment_store.update_payment(tx, payment.id, state="captured", captured_minor=amount)
     moved = (order.id, payment.provider, amount, order.currency)
@@ -257,6 +303,10 @@ async def note_captured(tx: Transaction, order: Order, payment: Payment) -> None
     await store.update_order(
         tx, order, payment_status="paid", happened=entry("captured", tx.now, amount=amount)
     )
+    key = await payment_store.find_capture_key(tx, payment.id)
+    if key is not None:
+        [view] = await read_views(tx, [order.id])
+        await update_answers(tx, [(key, _CAPTURED, msgspec.json.encode(view))])
 
 
 async def ship_order(
@@ -287,7 +337,7 @@ async def ship_order(
             happened=entry("shipped", tx.now, fulfillmentId=parcel.id),
         )
         event = OrderShipped(
-            **common(order),  # pyright: ignore[reportArgumentType]
+            **common(order),
             fulfillment_id=parcel.id,
             lines=tuple(line.sold(quantity) for line, quantity in picked),
             carrier=carrier,
@@ -318,7 +368,7 @@ async def note_delivered(
             fulfillment_status="delivered" if whole else None,
             happened=entry("delivered", tx.now, fulfillmentId=fulfillment_id),
         )
-        event = OrderDelivered(**common(order), fulfillment_id=fulfillment_id)  # pyright: ignore[reportArgumentType]
+        event = OrderDelivered(**common(order), fulfillment_id=fulfillment_id)
         await context.outbox.add(tx, [event])
         [view] = await read_views(tx, [order_id])
         return once.answer(view)

@@ -13,7 +13,7 @@ import msgspec
 from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.views import new_order, order_token, order_view
 from tradewind.orders.contract import CheckoutDeclined, OrderPlaced, PaymentDeclined
-from tradewind.orders.model.order import Draft, Order, Payment, PaymentStatus, entry
+from tradewind.orders.model.order import Draft, Order, Payment, PaymentStatus, entry, new_number
 from tradewind.orders.model.payment import Charged
 from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as store
@@ -37,6 +37,12 @@ class Finish(msgspec.Struct, frozen=True):
     checkout: store.OpenCheckout
     charged: Charged | None
     request_id: str = ""
+
+    def renumbered(self) -> "Finish":
+        """The same with another order number."""
+        replace = msgspec.structs.replace
+        draft = replace(self.checkout.draft, number=new_number())
+        return replace(self, checkout=replace(self.checkout, draft=draft))
 
 
 class Placing:

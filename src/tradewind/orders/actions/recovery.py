@@ -14,6 +14,7 @@ from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.orders import (
     cancel_locked,
     common,
+    give_back,
     note_captured,
     settle_refund,
 )
@@ -124,13 +125,14 @@ async def _settle_locked(
 ) -> None:
     order = await store.lock_order(tx, order_id)
     [payment] = await payment_store.list_payments(tx, [order_id])
-    if order is None or order.status != "placed":
+    if order is None or payment.state not in ("pending", "unclear", "capturing"):
+        return
+    if order.status != "placed":
+        await _settle_cancelled(context, tx, order, payment, told)
         return
     if payment.state == "capturing":
         if told.verdict == "captured":
             await note_captured(tx, order, payment)
-        return
-    if payment.state not in ("pending", "unclear"):
         return
     if told.verdict == "declined":
         await _fail(context, tx, order, payment, told.reason)
@@ -163,12 +165,37 @@ async def _succeed(
         tx, order, payment_status=status, happened=entry("payment settled", tx.now, status=status)
     )
     event = PaymentSettled(
-        **common(order),  # pyright: ignore[reportArgumentType]
+        **common(order),
         payment_status=status,
         lines=tuple(line.sold(line.quantity) for line in lines),
         token=order_token(context.token_secret, order.id),
     )
     await context.outbox.add(tx, [event])
+
+
+async def _settle_cancelled(
+    context: OrdersContext, tx: Transaction, order: Order, payment: Payment, told: Charged
+) -> None:
+    """The order was cancelled before its payment was decided: what came in goes back."""
+    if told.verdict == "pending":
+        return
+    if told.verdict == "declined":
+        await payment_store.update_payment(tx, payment.id, state="failed")
+        happened = entry("payment failed", tx.now, reason=told.reason)
+        await store.update_order(tx, order, payment_status="failed", happened=happened)
+        return
+    captured = payment.amount_minor if told.verdict == "captured" else 0
+    await payment_store.update_payment(
+        tx,
+        payment.id,
+        state="captured" if captured else "voided",
+        authorized_minor=payment.amount_minor - payment.authorized_minor,
+        captured_minor=captured,
+        reference=told.reference,
+    )
+    moved = (order.id, payment.provider, captured, order.currency)
+    await checkout_store.insert_transfers(tx, "capture", [moved])
+    await give_back(context, tx, order, payment, captured)
 
 
 async def _fail(
@@ -182,7 +209,7 @@ async def _fail(
         payment_status="failed",
         happened=entry("payment failed", tx.now, reason=reason),
     )
-    event = PaymentFailed(**common(order), reason=reason)  # pyright: ignore[reportArgumentType]
+    event = PaymentFailed(**common(order), reason=reason)
     await context.outbox.add(tx, [event])
 
 

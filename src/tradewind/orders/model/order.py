@@ -37,6 +37,10 @@ def new_number() -> str:
     return f"{drawn[:5]}-{drawn[5:]}"
 
 
+class NumberTaken(Exception):
+    """An order has this number already."""
+
+
 class Draft(msgspec.Struct, frozen=True):
     """A purchase that is decided but for its payment: all that an order is made of."""
 

@@ -21,21 +21,50 @@ Email = Annotated[
     ),
 ]
 Quantity = Annotated[int, Meta(ge=1, le=100_000, examples=[1])]
-_DIGITS = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
-_CARD_STARTS = "23456"
+_DIGIT_GROUPS = re.compile(r"\d+")
+_BETWEEN_GROUPS = re.compile(r"[\s._/\\\-\u2010-\u2015\u2212\u00b7]{0,3}")
+_CARD_STARTS = (2, 3, 4, 5, 6)
+_CARD_DIGITS_LEAST, _CARD_DIGITS_MOST = 13, 19
+_PHONE_DIGITS_MOST = 15  # ITU-T E.164: what is longer is no telephone number
 
 
-def refuse_card_numbers(field: str, text: str | None) -> None:
+def refuse_card_numbers(
+    field: str, text: str | None, digits_least: int = _CARD_DIGITS_LEAST
+) -> None:
     """Raises FieldFault where a text holds what looks like a payment card's number (P20).
 
-    13 to 19 digits that pass the Luhn check and begin as card schemes do (ISO/IEC 7812).
+    13 to 19 digits that pass the Luhn check and begin as card schemes do (ISO/IEC 7812), in one
+    piece or in groups, whatever stands before or after them (an expiry date, a house number).
     """
-    for found in _DIGITS.findall(text or ""):
-        digits = [int(one) for one in found if one.isdigit()]
-        doubled = [sum(divmod(2 * one, 10)) for one in digits[-2::-2]]
-        luhn = (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-        if luhn and found[0] in _CARD_STARTS:
-            raise FieldFault(field, "looks like a card number; send the provider's token instead")
+    for groups in _neighbours(text or ""):
+        for start in range(len(groups)):
+            digits: list[int] = []
+            for group in groups[start:]:
+                digits += group
+                if len(digits) > _CARD_DIGITS_MOST:
+                    break
+                if len(digits) >= digits_least and _is_card(digits):
+                    message = "looks like a card number; send the provider's token instead"
+                    raise FieldFault(field, message)
+
+
+def _neighbours(text: str) -> list[list[list[int]]]:
+    """Runs of groups of digits that have no more between them than people put into a number."""
+    runs: list[list[list[int]]] = []
+    end = -1
+    for found in _DIGIT_GROUPS.finditer(text):
+        group = [int(one) for one in found[0]]
+        if runs and _BETWEEN_GROUPS.fullmatch(text, end, found.start()):
+            runs[-1].append(group)
+        else:
+            runs.append([group])
+        end = found.end()
+    return runs
+
+
+def _is_card(digits: list[int]) -> bool:
+    doubled = [sum(divmod(2 * one, 10)) for one in digits[-2::-2]]
+    return digits[0] in _CARD_STARTS and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 class LineBody(msgspec.Struct, frozen=True):
@@ -64,6 +93,8 @@ class AddressBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
         refuse_card_numbers("line2", self.line2)
         refuse_card_numbers("city", self.city)
         refuse_card_numbers("region", self.region)
+        refuse_card_numbers("postalCode", self.postal_code)
+        refuse_card_numbers("phone", self.phone, _PHONE_DIGITS_MOST + 1)
 
 
 class PaymentBody(msgspec.Struct, frozen=True):

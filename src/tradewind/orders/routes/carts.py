@@ -12,7 +12,7 @@ from tradewind.orders.actions.carts import CartView, Visitor
 from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.routes.bodies import CartBody, QuantityBody
 from tradewind.platform.idempotency import Once
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.platform.web.answers import etag_of_version
 
 TAGS = ["Orders"]

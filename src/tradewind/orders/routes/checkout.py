@@ -14,7 +14,7 @@ from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.views import OrderView
 from tradewind.orders.routes.bodies import CartCheckoutBody, CheckoutBody
 from tradewind.platform.errors import FieldError, Invalid
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.platform.sessions import principal as identify
 from tradewind.platform.web.context import current_request_id
 from tradewind.platform.web.keys import key_of

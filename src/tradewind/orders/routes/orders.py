@@ -15,7 +15,8 @@ from tradewind.orders.routes.bodies import FulfillmentBody, ReasonBody, RefundBo
 from tradewind.platform.errors import Denied, FieldError, Invalid, Unauthenticated
 from tradewind.platform.idempotency import Once
 from tradewind.platform.money import Money
-from tradewind.platform.sessions import Principal, staff
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import staff
 from tradewind.platform.web.answers import etag_of_version
 from tradewind.platform.web.keys import key_of
 from tradewind.platform.web.pages import DEFAULT_LIMIT, Cursor, Limit, Page

@@ -154,13 +154,16 @@ async def update_owners(tx: Transaction, adoptions: Sequence[tuple[bytes, UUID]]
 async def update_checking_out(
     tx: Transaction, carts: Sequence[tuple[UUID, int, UUID]]
 ) -> set[UUID]:
-    """Takes open carts of these versions for checkout: (cart, version, order) each."""
+    """Takes open carts of these versions for checkout: (cart, version, order) each.
+
+    Answers the orders that have theirs: of two that come for the same cart at once, one.
+    """
     rows = await tx.fetch(
         """
         UPDATE carts SET state = 'checking_out', order_id = given.order_id, updated_at = now()
         FROM unnest($1::uuid[], $2::int[], $3::uuid[]) AS given (id, version, order_id)
         WHERE carts.id = given.id AND carts.version = given.version AND state = 'open'
-        RETURNING carts.id
+        RETURNING carts.order_id
         """,
         [cart_id for cart_id, _, _ in carts],
         [version for _, version, _ in carts],

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from tradewind.orders.contract import SoldLine
-from tradewind.orders.model.order import Draft, Order, Payment
+from tradewind.orders.model.order import Draft, NumberTaken, Order, Payment
 from tradewind.platform.database import Reading, Row, Transaction
 from tradewind.platform.idempotency import Key
 from tradewind.platform.ids import new_id
@@ -129,13 +130,26 @@ async def insert_orders(
 ) -> None:
     """New orders with their lines, payments and what was captured, all in one statement.
 
-    Payments that are not decided are due for a question in `due_seconds`. The statement is long
-    because it is four: apart they would be four round trips for each batch of purchases.
+    Payments that are not decided are due for a question in `due_seconds`. Raises NumberTaken where
+    an order has one of the numbers already.
     """
+    try:
+        await _insert_orders(tx, placed, due_seconds)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "orders_number_key":
+            raise NumberTaken from error
+        raise
+
+
+async def _insert_orders(
+    tx: Transaction,
+    placed: Sequence[tuple[Order, Payment, Sequence[SoldLine]]],
+    due_seconds: float,
+) -> None:
+    """The statement is long because it is four: apart they would be four round trips a batch."""
     encode = msgspec.json.encode
     orders = [order for order, _, _ in placed]
     payments = [payment for _, payment, _ in placed]
-    lines = [(order.id, i, line) for order, _, sold in placed for i, line in enumerate(sold)]
     await tx.execute(
         """
         WITH orders_made AS (
@@ -182,13 +196,7 @@ async def insert_orders(
         [one.reservation_id for one in orders],
         [encode(one.history).decode() for one in orders],
         [one.created_at for one in orders],
-        [order_id for order_id, _, _ in lines],
-        [position for _, position, _ in lines],
-        [line.sku for _, _, line in lines],
-        [line.title for _, _, line in lines],
-        [line.quantity for _, _, line in lines],
-        [line.unit_price_minor for _, _, line in lines],
-        [line.total_minor for _, _, line in lines],
+        *_line_columns(placed),
         [new_id() for _ in placed],
         [one.id for one in payments],
         [one.provider for one in payments],
@@ -197,6 +205,22 @@ async def insert_orders(
         [one.captured_minor for one in payments],
         [one.reference for one in payments],
         due_seconds,
+    )
+
+
+def _line_columns(
+    placed: Sequence[tuple[Order, Payment, Sequence[SoldLine]]],
+) -> tuple[list[object], ...]:
+    """Order, position, SKU, title, quantity, unit price, total: a list of each."""
+    lines = [(order.id, i, line) for order, _, sold in placed for i, line in enumerate(sold)]
+    return (
+        [order_id for order_id, _, _ in lines],
+        [position for _, position, _ in lines],
+        [line.sku for _, _, line in lines],
+        [line.title for _, _, line in lines],
+        [line.quantity for _, _, line in lines],
+        [line.unit_price_minor for _, _, line in lines],
+        [line.total_minor for _, _, line in lines],
     )
 
 

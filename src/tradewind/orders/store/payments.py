@@ -8,6 +8,7 @@ import msgspec
 
 from tradewind.orders.model.order import Payment
 from tradewind.platform.database import Reading, Row, Transaction
+from tradewind.platform.idempotency import Key
 
 _units = msgspec.json.Decoder(dict[str, int])
 
@@ -98,17 +99,29 @@ async def update_payment(
     )
 
 
-async def update_capturing(tx: Transaction, payment_id: UUID, due_seconds: float) -> None:
-    """The provider is about to be asked for authorized money."""
+async def update_capturing(
+    tx: Transaction, payment_id: UUID, key: Key | None, due_seconds: float
+) -> None:
+    """The provider is about to be asked for authorized money, under this idempotency key."""
     await tx.execute(
         """
         UPDATE payments SET state = 'capturing', updated_at = now(),
-            due_at = now() + make_interval(secs => $2)
+            due_at = now() + make_interval(secs => $2), capture_principal = $3, capture_key = $4
         WHERE id = $1
         """,
         payment_id,
         due_seconds,
+        key.principal if key else None,
+        key.key if key else None,
     )
+
+
+async def find_capture_key(tx: Reading, payment_id: UUID) -> Key | None:
+    """The key under which a capture was asked for."""
+    row = await tx.fetch_row(
+        "SELECT capture_principal, capture_key FROM payments WHERE id = $1", payment_id
+    )
+    return Key(row[0], row[1], b"") if row and row[0] is not None else None
 
 
 async def lock_due_payments(tx: Transaction, most: int) -> list[Payment]:

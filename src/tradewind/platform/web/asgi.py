@@ -19,8 +19,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 """Takes the next event for the client."""
 
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""Anything that can be served."""
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""Anything that can be served: of a scope, a receive and a send, each framework has its types."""
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Headers in order; names are lower case and may repeat."""

@@ -222,6 +222,13 @@ class Front:
             retry_after_seconds=max(1, round(seconds)),
         )
 
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
     def _more_headers(self, named: Mapping[bytes, bytes]) -> RawHeaders:
         more = self._rules.cors.headers(named)
         return [*more, CLOSE] if self.draining else more

@@ -1,5 +1,6 @@
-"""Health over HTTP; one rule: liveness asks nobody, so that a shared part that is down ends no
-process (AWS Builders' Library, health checks).
+"""Health over HTTP; one rule: liveness asks nobody.
+
+So a part that all share and that is down ends no process (AWS Builders' Library, health checks).
 """
 
 from litestar import get

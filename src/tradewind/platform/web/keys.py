@@ -7,7 +7,6 @@ need one. All anonymous callers are one principal.
 from typing import Any
 
 from litestar import Request, Response
-from litestar.handlers import HTTPRouteHandler
 
 from tradewind.platform.errors import FieldError, Invalid
 from tradewind.platform.idempotency import (
@@ -55,9 +54,7 @@ async def key_of(request: Request[Any, Any, Any]) -> Key:
 
 async def once(request: Request[Any, Any, Any]) -> Once:
     """Dependency `once`: the wish to be carried out once, where a key came."""
-    handler = request.route_handler
-    status = handler.status_code if isinstance(handler, HTTPRouteHandler) else 201
-    return Once(await find_key(request), status)
+    return Once(await find_key(request), request.route_handler.status_code)
 
 
 def answer_replay(_request: Request[Any, Any, Any], replay: Replay) -> Response[bytes]:

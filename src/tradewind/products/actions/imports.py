@@ -166,6 +166,8 @@ async def _import_once(context: ProductsContext, lines: Sequence[Line], *, only_
         by_sku = await imports.list_by_sku(tx, [line.sku for line in lines])
         by_key = await imports.list_by_key(tx, [line.key for line in lines if line.key])
         products = await catalogue.lock_products(tx, list({*by_sku.values(), *by_key.values()}))
+        # Variants that somebody else made between the first question and the lock.
+        by_sku |= {one.sku: id_ for id_, product in products.items() for one in product.variants}
         counted = {
             line.sku: line.on_hand
             for line in lines

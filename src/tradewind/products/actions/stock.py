@@ -250,7 +250,11 @@ async def return_cancelled(
 
     What was only held is released; a settlement that comes later finds it cancelled.
     """
-    found = await give_back(tx, [reservation for reservation, _, _ in cancelled], "cancelled")
+    found = await stock.lock_reservations(tx, [reservation for reservation, _, _ in cancelled])
+    # All levels at once, in their order: those that are given back and those that return.
+    skus = {sku for one in found.values() for sku in one.lines}
+    await stock.lock_levels(tx, skus.union(*(lines for _, _, lines in cancelled)))
+    await _free(tx, [one for one in found.values() if one.state in ("held", "kept")], "cancelled")
     movements: list[Movement] = []
     states: dict[UUID, ReservationState] = {}
     unknown: list[Reservation] = []
@@ -263,8 +267,6 @@ async def return_cancelled(
             states[reservation_id] = "cancelled"
         elif before.state in ("released", "expired"):
             states[reservation_id] = "cancelled"
-    if movements:
-        await stock.lock_levels(tx, {movement.sku for movement in movements})
     await stock.update_levels(tx, movements=movements, states=states)
     if unknown:
         await stock.insert_settled(tx, unknown)

@@ -12,7 +12,8 @@ from msgspec import UNSET, UnsetType
 from tradewind.platform.errors import Denied, Unauthenticated
 from tradewind.platform.idempotency import Once
 from tradewind.platform.money import AMOUNT_MOST
-from tradewind.platform.sessions import Principal, staff
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import staff
 from tradewind.platform.web.answers import etag_of_body, public_headers
 from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,

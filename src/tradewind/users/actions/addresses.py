@@ -6,7 +6,7 @@ import msgspec
 
 from tradewind.platform.idempotency import Once
 from tradewind.platform.ids import new_id
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import AddressNotFound, TooManyAddresses
 from tradewind.users.model.shapes import ADDRESSES_MOST, AddressBody, AddressChange, AddressView

@@ -39,7 +39,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     refused: tuple[RefusedLine, ...]
 
 
-class ImportUnreadable(Exception):  # noqa: N818  named like the refusals of the contracts
+class ImportUnreadable(Exception):
     """The file as a whole is no import; one line says why."""
 
 

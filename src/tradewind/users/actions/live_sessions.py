@@ -15,7 +15,7 @@ from uuid import UUID
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.database import Database, Transaction
 from tradewind.platform.ids import digest
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.model.shapes import LiveSession
 from tradewind.users.store import sessions
 

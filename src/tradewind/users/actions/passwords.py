@@ -11,7 +11,7 @@ import msgspec
 from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.idempotency import Once, find_stored, judge
 from tradewind.platform.ids import digest, new_id, new_token
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.actions.signing_in import confirm_password
 from tradewind.users.contract import LinkExpired, PasswordResetRequested, WrongPassword

@@ -10,7 +10,7 @@ import msgspec
 from tradewind.platform.database import Transaction, assert_no_transaction
 from tradewind.platform.errors import Unauthenticated
 from tradewind.platform.idempotency import Once
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.actions.passwords import NOTHING, lock_token_owner
 from tradewind.users.actions.registering import new_verification

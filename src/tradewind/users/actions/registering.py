@@ -7,7 +7,7 @@ import msgspec
 from tradewind.platform.database import Transaction
 from tradewind.platform.idempotency import Once
 from tradewind.platform.ids import digest, new_id, new_token
-from tradewind.platform.sessions import Role
+from tradewind.platform.principals import Role
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import AddressAlreadyRegistered, UsernameTaken, UserRegistered
 from tradewind.users.model.faults import Faults, invalid

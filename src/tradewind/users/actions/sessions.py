@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from tradewind.platform.sessions import Principal
+from tradewind.platform.principals import Principal
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import Contact, SessionNotFound
 from tradewind.users.model.shapes import SessionView

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from tradewind.platform.errors import Denied
-from tradewind.platform.sessions import Principal, Role
+from tradewind.platform.principals import Principal, Role
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import LastAdmin, UserNotFound
 from tradewind.users.model.faults import invalid

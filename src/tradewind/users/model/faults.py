@@ -9,7 +9,7 @@ Read = TypeVar("Read")
 """What a reader makes of a text."""
 
 
-class Fault(ValueError):  # noqa: N818  one fault of the input; Faults collects them
+class Fault(ValueError):
     """What is wrong with one value, as a sentence for people."""
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from tradewind.platform.sessions import Role
+from tradewind.platform.principals import Role
 
 # No control characters, which could end a line in a mail header. A lookahead instead of `$`, which
 # in Python also matches before a last line feed.

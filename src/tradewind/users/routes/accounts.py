@@ -7,7 +7,8 @@ from litestar import get, patch
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from tradewind.platform.sessions import Principal, Role, staff
+from tradewind.platform.principals import Principal, Role
+from tradewind.platform.sessions import staff
 from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,
     Cursor,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from tradewind.platform.sessions import Role
+from tradewind.platform.principals import Role
 from tradewind.users.model.shapes import CLEAN, LineOrNone
 
 TYPED_LONGEST = 1024

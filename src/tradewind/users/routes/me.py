@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from tradewind.platform.idempotency import Once
-from tradewind.platform.sessions import Principal, signed_in
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import signed_in
 from tradewind.platform.web.answers import etag_of_version, require_match
 from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,

@@ -12,7 +12,8 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from tradewind.platform.idempotency import Once
-from tradewind.platform.sessions import SESSIONS_STATE_KEY, Principal, Sessions, signed_in
+from tradewind.platform.principals import Principal
+from tradewind.platform.sessions import SESSIONS_STATE_KEY, Sessions, signed_in
 from tradewind.users.actions import passwords, profile, registering, sessions, signing_in
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.model.shapes import Client, Registered

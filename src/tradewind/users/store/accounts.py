@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from tradewind.platform.database import Reading, Transaction
-from tradewind.platform.sessions import Role
+from tradewind.platform.principals import Role
 from tradewind.users.contract import Contact, UsernameTaken
 from tradewind.users.model.shapes import Account
 
