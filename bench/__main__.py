@@ -52,7 +52,11 @@ def loads(shop: Shop, bare_port: int, seconds: float) -> dict[str, Callable[[], 
     def sign_in() -> Measure:
         arguments = (shop.email, shop.password)
         return run(
-            shop.port, "/v1/login", seconds=seconds, clients=16, script="login.lua",
+            shop.port,
+            "/v1/login",
+            seconds=seconds,
+            clients=16,
+            script="login.lua",
             arguments=arguments,
         )
 
@@ -151,7 +155,8 @@ def save(measured: dict[str, list[Measure]]) -> None:
     folder = Path("results")
     folder.mkdir(exist_ok=True)
     raw = {
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
+        "python": platform.python_version(),
         "measured": {name: [one._asdict() for one in many] for name, many in measured.items()},
     }
     (folder / "bench.json").write_text(json.dumps(raw, indent=1))

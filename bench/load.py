@@ -52,10 +52,11 @@ def read(output: str) -> Measure:
     if rate is None:
         sys.exit(f"wrk printed no rate:\n{output}")
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
+    sockets = re.search(r"Socket errors: .*", output)
     failed = int(bad[1]) if bad else 0
-    failed += sum(map(int, sockets.groups())) if sockets else 0
-    return Measure(float(rate[1]), _milliseconds(output, "50%"), _milliseconds(output, "99%"), failed)
+    failed += sum(map(int, re.findall(r"\d+", sockets[0]))) if sockets else 0
+    median, p99 = _milliseconds(output, "50%"), _milliseconds(output, "99%")
+    return Measure(float(rate[1]), median, p99, failed)
 
 
 def _milliseconds(output: str, share: str) -> float:

@@ -154,9 +154,7 @@ async def open_store(
         dependencies={"once": Provide(once), "health": given(health)},
         exception_handlers={Replay: answer_replay},
     )
-    front = Front(
-        application, web, cache=cache, position=lambda: _position(databases)
-    )
+    front = Front(application, web, cache=cache, position=lambda: _position(databases))
     workers = await _start_workers(services) if working else []
     return Store(front, services, databases, workers, health)
 
@@ -172,7 +170,7 @@ async def _start_workers(services: Sequence[Running[Any]]) -> list[Worker]:
         channels = {OUTBOX_CHANNEL: partial(_wake, one), **service.channels}
         for channel, callback in channels.items():
             await service.database.listen(channel, callback)
-        workers += [one, service.inbox.retries(), *service.workers]
+        workers += [one, service.inbox.retries(), service.inbox.forgetting(), *service.workers]
         workers.append(_listening(service))
     for worker in workers:
         worker.start()

@@ -27,9 +27,19 @@ HOUSE = {"__init__.py", "__main__.py", "compose.py", "commands", "platform", *SE
 DOCUMENTS = {"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "STYLE.md"}
 TOP = {"Makefile", "docs", "pyproject.toml", "requirements", "src", "tests", "typings"}
 LATER = {"LICENSE", "bench", "deploy"}
-TESTS = {"conftest.py", "shop.py", "platform", "contracts", "journeys", "faults", "architecture", *SERVICES}
+TESTS = {
+    "conftest.py",
+    "shop.py",
+    "real_year",
+    "platform",
+    "contracts",
+    "journeys",
+    "faults",
+    "architecture",
+    *SERVICES,
+}
 RULE = re.compile(r"\brules?\b", re.IGNORECASE)
-STORE_VERBS = re.compile(r"(insert|upsert|find|get|list|count|lock|update|delete)_")
+STORE_VERBS = re.compile(r"(insert|upsert|update|delete|find|get|list|count|lock|set)_")
 OPENINGS = {"transaction", "statement", "claim"}
 MAY_OPEN = {"actions", "providers"}
 

@@ -5,6 +5,7 @@ something shrinks; nothing is ever added to it.
 """
 
 import json
+import re
 import statistics
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +17,7 @@ FUNCTION_LINES = 70
 FUNCTION_LINES_MEDIAN = 10
 COMPOSE_LINES = 250
 LINE_LENGTH = 100
+PRAGMA = re.compile(r"  # (?:noqa|pyright: ignore|type: ignore).*")
 RATCHET = ROOT / "tests" / "architecture" / "ratchet.json"
 
 
@@ -70,11 +72,12 @@ def test_compose_is_two_screens() -> None:
 
 
 def test_lines() -> None:
-    """No line of Python or SQL is longer than 100 characters."""
+    """No line of Python or SQL is longer than 100 characters, reasons of exceptions apart."""
     faults = [
         f"{name_of(path)}:{number}"
         for path in [*python_files(), *sorted((ROOT / "src").rglob("*.sql"))]
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if len(line) > LINE_LENGTH and path.name != "schema.sql"  # written by PostgreSQL
+        if len(PRAGMA.sub("", line)) > LINE_LENGTH
+        and path.name != "schema.sql"  # written by PostgreSQL
     ]
     assert faults == []

@@ -82,7 +82,7 @@ class Spine:
 
 
 def write_package(folder: Path, name: str, migrations: dict[str, str]) -> str:
-    """A package on disk that holds these migrations; gives its name. `folder` is importable then."""
+    """A package on disk that holds these migrations; gives its name, to be found in `folder`."""
     package = folder / name
     (package / "migrations").mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text('"""A service of a test."""\n')

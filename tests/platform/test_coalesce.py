@@ -92,7 +92,7 @@ async def test_several_batches_at_once_where_allowed() -> None:
     flush = Flush()
     flush.open.clear()
     coalescer = Coalescer("test", flush, at_once=2)
-    tasks: list[asyncio.Task[int]] = []
+    tasks: list[asyncio.Task[StoreError | int]] = []
     for one in range(2):
         tasks.append(asyncio.create_task(coalescer.submit(one)))
         while len(flush.batches) <= one:
@@ -180,8 +180,7 @@ async def test_too_many_waiting_are_refused_at_once() -> None:
 
 
 async def test_nobody_works_for_who_has_left() -> None:
-    """A cancelled request is not carried out if its batch has not left; others are not disturbed.
-    """
+    """A cancelled request is not carried out if its batch has not left; nobody else notices."""
     flush = Flush()
     flush.open.clear()
     coalescer = Coalescer("test", flush)

@@ -224,8 +224,7 @@ async def test_the_database_being_down_is_the_bus_s_business(spine: Spine) -> No
 
 
 async def test_an_unknown_reaction_keeps_nobody_waiting(spine: Spine) -> None:
-    """A delivery that this version knows no reaction to rests; the others are tried all the same.
-    """
+    """A delivery that this version knows no reaction to rests; the others are still tried."""
     reactions = Reactions()
     inbox = reactions.inbox(await spine.database())
     await spine.superuser(

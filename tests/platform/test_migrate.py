@@ -1,6 +1,7 @@
 """Migrations: each once, in order, together or not at all; roles that may do nothing else."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import asyncpg
@@ -26,7 +27,7 @@ SECOND = {**FIRST, "0002_b.sql": "CREATE TABLE b (id int PRIMARY KEY);"}
 @pytest.fixture
 def name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The name of a package that can be imported once it is written."""
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return f"moving_{new_id().hex}"
 
 

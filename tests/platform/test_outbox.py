@@ -107,8 +107,7 @@ async def test_a_bus_that_refuses_loses_nothing(spine: Spine) -> None:
 
 
 async def test_a_relay_that_dies_before_its_commit_sends_again(spine: Spine) -> None:
-    """At least once: what the bus took and the outbox did not forget goes once more, with its id.
-    """
+    """At least once: what the bus took and the outbox did not forget goes again, with its id."""
     database, outbox, bus = await spine.database(), Outbox(), Carried()
     await change(database, outbox, "a")
 

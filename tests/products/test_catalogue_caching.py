@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -11,7 +13,9 @@ from tradewind.platform.cache import Answer, ResponseCache
 from tradewind.platform.database import Database
 from tradewind.platform.migrate import address_of
 from tradewind.platform.outbox import Outbox
+from tradewind.products.actions.catalogue import edit_product
 from tradewind.products.actions.context import CHANNEL, ProductsContext, ProductsSettings
+from tradewind.products.model.catalogue import ProductDraft
 
 pytestmark = pytest.mark.asyncio
 
@@ -71,6 +75,15 @@ async def test_told_to_other_processes(store: Shop, elsewhere: ProductsContext) 
         assert (await staff.request(method, path, json=body)).status_code in (200, 201)
         await eventually(gone)
         assert cache.get("/b") is not None
+
+
+async def test_own_answers_go_at_once(store: Shop, elsewhere: ProductsContext) -> None:
+    """The process that makes a change forgets what shows it before it answers."""
+    product, cache = await store.product(), ResponseCache(fresh_seconds=LONG, stale_seconds=LONG)
+    deaf = replace(elsewhere, cache=cache)
+    await keep(cache, "/a", f"product:{product['id']}")
+    await edit_product(deaf, UUID(product["id"]), ProductDraft(title="New"), None)
+    assert cache.get("/a") is None
 
 
 async def test_fill_overtaken_by_a_change(store: Shop, elsewhere: ProductsContext) -> None:

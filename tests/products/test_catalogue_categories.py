@@ -2,13 +2,16 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from products.importing import broken_invariants
-from shop import NewStore, Shop
+from shop import NewStore, Shop, eventually
 from tradewind.platform.ids import new_id
+from tradewind.products.store import categories
 
 pytestmark = pytest.mark.asyncio
 
@@ -176,6 +179,7 @@ async def test_used_ones_stay(store: Shop) -> None:
     path = f"/v1/products/{product['id']}"
     revived = await staff.patch(path, json={"status": "active"})
     assert revived.json()["categories"] == []
+    assert await broken_invariants(store) == []
 
 
 async def test_bad_input_is_named(store: Shop) -> None:
@@ -214,23 +218,27 @@ async def test_number_is_limited(new_store: NewStore) -> None:
     assert [one.status_code for one in answers] == [201, 201, 409]
 
 
-async def test_placing_while_moving(new_store: NewStore) -> None:
-    """Products placed while their category is moved lie where it lies in the end."""
-    store = await new_store()
+async def test_placing_while_moving(store: Shop) -> None:
+    """A product that is placed while its category is being moved lies where that lies then."""
     staff = await store.staff()
-    tops = [await made(staff, f"Top{n}") for n in range(2)]
-    leaf = await made(staff, "Leaf", tops[0]["id"])
+    before, after = await made(staff, "Before"), await made(staff, "After")
+    leaf = await made(staff, "Leaf", before["id"])
+    id_, new_parent = UUID(leaf["id"]), UUID(after["id"])
+    async with store.database("products").transaction() as tx:
+        await categories.lock_tree(tx)
+        moved = (await categories.list_categories(tx))[id_]
+        placed = await categories.lock_placed(tx, id_)
+        making = asyncio.create_task(store.product(categories=[leaf["id"]]))
 
-    async def move(rounds: int) -> None:
-        for turn in range(rounds):
-            parent = tops[(turn + 1) % 2]["id"]
-            answer = await staff.patch(f"/v1/categories/{leaf['id']}", json={"parentId": parent})
-            assert answer.status_code == 200, answer.text
+        async def waits() -> bool:
+            return making.done() or await tx.fetch_value(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+            )
 
-    products, _ = await asyncio.gather(
-        asyncio.gather(*(store.product(categories=[leaf["id"]]) for _ in range(30))), move(10)
-    )
-    everything = {one["id"] for one in products}
-    assert await listed(store, tops[0]["id"]) == everything
-    assert await listed(store, tops[1]["id"]) == set()
+        await eventually(waits)
+        await categories.update_category(tx, replace(moved, parent_id=new_parent))
+        await categories.update_ancestry(tx, placed)
+    product = await making
+    assert await listed(store, after["id"]) == {product["id"]}
+    assert await listed(store, before["id"]) == set()
     assert await broken_invariants(store) == []

@@ -2,20 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from products.importing import CSV, Importer, broken_invariants, saved
 from shop import NewStore, Shop
-from tradewind.platform.database import Transaction
+from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.outbox import Outbox
-from tradewind.products.actions.imports import (
-    import_file,
-)
+from tradewind.products.actions.imports import ImportReport, import_file
+from tradewind.products.store import imports
 
 pytestmark = pytest.mark.asyncio
 
@@ -201,6 +203,27 @@ async def test_imports_at_once(new_store: NewStore, tmp_path: Path) -> None:
         on_hand = await reading.fetch_value("SELECT sum(on_hand)::int FROM stock")
         assert on_hand == sum(range(200))
     assert await broken_invariants(store) == []
+
+
+async def test_overtaken_between_two_questions(
+    store: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another import makes between two of our questions is not made or counted again."""
+    importer, text = Importer(store, tmp_path), "sku,product,title,price,on_hand\n@a,@p,A,1,7\n"
+    ask = imports.list_by_key
+    reports: list[ImportReport] = []
+
+    async def ask_late(reading: Reading, keys: Sequence[str]) -> dict[str, UUID]:
+        monkeypatch.setattr(imports, "list_by_key", ask)
+        # In a task of its own: a transaction of its own inside ours is refused.
+        task = asyncio.create_task(importer.text(text), context=Context())
+        reports.append(await task)
+        return await ask(reading, keys)
+
+    monkeypatch.setattr(imports, "list_by_key", ask_late)
+    reports.append(await importer.text(text))
+    assert [one.created for one in reports] == [1, 0]
+    assert await importer.moves("a") == [(7, "received")]
 
 
 async def test_import_is_seen(store: Shop, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from bench.real_year.audit_messages import MessageSeen, compare_messages
 from bench.real_year.audit_orders import OrdersAudit, OrderSeen
 from bench.real_year.audit_stock import LevelSeen, compare_sku

@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bench.real_year import expected
 from bench.real_year.figures import Figures
 from bench.real_year.lines import read_lines
 from bench.real_year.plan import make_short_plan
 from bench.real_year.report import off_list, skipped_lines
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from real_year.rows import Row, figures_of, row, write_year
 
 SCRIPT = Path(expected.__file__)

@@ -1,8 +1,8 @@
 """Which lines are kept, and how they are read."""
 
 import pytest
-from bench.real_year.lines import in_pence, reason_to_skip
 
+from bench.real_year.lines import in_pence, reason_to_skip
 from real_year.rows import line
 
 

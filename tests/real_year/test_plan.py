@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from bench.real_year.lines import Line
 from bench.real_year.plan import Day, Plan, make_plan, price_list
-
 from real_year.rows import line
 
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
 from bench.real_year.client import Api
 from bench.real_year.deviations import Deviated, Deviations
 from bench.real_year.figures import Figures

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from shop import key
 from users.conftest import Instance
 
 pytestmark = pytest.mark.asyncio
@@ -25,8 +26,10 @@ async def test_an_old_client_goes_on(users: Instance) -> None:
     assert "token" not in good.text
     wrong = await client.post("/login", json={"username": name, "password": "x"})
     unknown = await client.post("/login", json={"username": "who", "password": "x"})
-    assert (wrong.status_code, wrong.content) == (401, unknown.content)
-    assert wrong.json()["message"] == "Invalid credentials"
+    told = [{**answer.json(), "requestId": ""} for answer in (wrong, unknown)]
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert told[0] == told[1]
+    assert told[0]["message"] == told[0]["error"] == "Invalid credentials"
     assert (await users.sign_in(name, OLD)) is not None
 
 
@@ -73,3 +76,14 @@ async def test_what_is_missing_or_wrong_is_400(users: Instance, body: dict[str, 
     assert answer.json()["message"]
     if "password" not in body or not body.get("username"):
         assert (await users.client().post("/login", json=body)).status_code == 400
+
+
+async def test_a_key_is_kept_here_too(users: Instance) -> None:
+    """The same key and body: the same answer; another body: 422, in the words of every route."""
+    client, headers = users.client(), key()
+    body = {"username": f"old-{uuid4().hex[:8]}", "password": OLD}
+    first = await client.post("/register", json=body, headers=headers)
+    second = await client.post("/register", json=body, headers=headers)
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    other = await client.post("/register", json={**body, "password": OLD * 2}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")

@@ -189,8 +189,7 @@ async def test_the_cache_is_bounded_in_number_and_time() -> None:
 
 
 async def test_the_cookie_needs_proof_to_change_anything(users: Instance) -> None:
-    """A change that rides on the cookie needs the csrf value and our own Origin; a read does not.
-    """
+    """A change that rides on the cookie needs the csrf value and our Origin; a read does not."""
     account = await users.register()
     browser = users.client()
     await browser.post("/v1/login", json={"username": account["email"], "password": PASSWORD})

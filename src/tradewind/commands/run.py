@@ -1,7 +1,6 @@
 """`tradewind run`: the store until it is told to end; one rule: what it starts, it ends."""
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import time
@@ -91,7 +90,10 @@ async def _serve(
         console.print(f"Ready: http://{host}:{platform.port}", highlight=False, soft_wrap=True)
         console.print(f"[dim]after {time.monotonic() - started:.1f} s; Ctrl-C ends it[/dim]")
 
-    watching = asyncio.create_task(_watch(server, stop, console))
+    watching = [
+        asyncio.create_task(_watch(server, stop, console)),
+        asyncio.create_task(_drain(store, stop)),
+    ]
     try:
         await serve(
             store.app,
@@ -103,9 +105,15 @@ async def _serve(
         )
     finally:
         store.health.draining = True
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+
+
+async def _drain(store: Store, stop: asyncio.Event) -> None:
+    """Tells open streams at once that they are to end, or they would hold the end up."""
+    await stop.wait()
+    store.health.draining = True
 
 
 async def _watch(server: EmbeddedPostgres | None, stop: asyncio.Event, console: Console) -> None:

@@ -165,6 +165,9 @@ CREATE TABLE payments (
     due_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    capture_principal text,
+    capture_key text,
+    CONSTRAINT capture_key_is_whole CHECK (((capture_principal IS NULL) = (capture_key IS NULL))),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'unclear'::text, 'authorized'::text, 'capturing'::text, 'captured'::text, 'failed'::text, 'voided'::text]))),
     CONSTRAINT refunded_captured_authorized CHECK (((0 <= refunded_minor) AND (refunded_minor <= captured_minor) AND (captured_minor <= authorized_minor) AND (authorized_minor <= amount_minor)))

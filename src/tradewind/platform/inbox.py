@@ -18,6 +18,7 @@ from tradewind.platform.lifecycle import Worker
 
 ATTEMPTS_MOST = 8
 KEEP_DAYS = 7
+_FORGET_MOST = 5000
 _RETRIED_MOST = 50
 
 Reaction = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
@@ -126,6 +127,15 @@ class Inbox:
             except Exception as error:  # noqa: BLE001  whatever it was, it is saved with the delivery
                 await self._save_failure(unit, error)
         return len(rows) == _RETRIED_MOST
+
+    async def forget_once(self) -> bool:
+        """Forgets what was handled long ago; answers whether there may be more."""
+        async with self._database.transaction() as tx:
+            return await delete_old(tx, _FORGET_MOST) == _FORGET_MOST
+
+    def forgetting(self) -> Worker:
+        """The worker that keeps the memory of handled events short."""
+        return Worker(f"forget {self.service}", self.forget_once, every_seconds=300.0)
 
     def retries(self) -> Worker:
         """The worker that tries failed deliveries again."""

@@ -144,7 +144,7 @@ async def _migrate_service(
     connection: Any, service: str, package: str, phases: frozenset[Phase]
 ) -> list[str]:
     done = dict(
-        await connection.fetch(f"SELECT name, checksum FROM {service}.schema_migrations")  # noqa: S608
+        await connection.fetch(f"SELECT name, checksum FROM {service}.schema_migrations")  # noqa: S608  ours
     )
     ran: list[str] = []
     for migration in [*read_migrations(SPINE), *read_migrations(package)]:
@@ -174,7 +174,7 @@ async def _run(connection: Any, service: str, migration: Migration) -> None:
             await connection.execute(f"SET LOCAL search_path = {service}, public")
             await connection.execute(migration.sql)
             await connection.execute(
-                f"INSERT INTO {service}.schema_migrations (name, checksum) VALUES ($1, $2)",  # noqa: S608
+                f"INSERT INTO {service}.schema_migrations (name, checksum) VALUES ($1, $2)",  # noqa: S608  ours
                 migration.name,
                 migration.checksum,
             )

@@ -16,7 +16,7 @@ from tradewind.platform.events import Event
 
 
 class OutOfStock(Conflict):
-    """Less is available than was asked for. `extra["lines"]`: `{sku, requested, available}` each."""
+    """Less is available than was asked for; `extra["lines"]`: `{sku, requested, available}`."""
 
     code = "out_of_stock"
     title = "Out of stock"
@@ -129,10 +129,12 @@ class Products(Protocol):
         ...
 
     async def release(self, reservation_ids: Sequence[UUID]) -> None:
-        """Gives back what is still held of each; unknown, confirmed or released ones are no error."""
+        """Gives back what each still holds; unknown, confirmed or released ones are no error."""
         ...
 
-    async def quote(self, requests: Sequence[Quote]) -> list[tuple[QuotedLine, ...] | NotSold | NoPrice]:
+    async def quote(
+        self, requests: Sequence[Quote]
+    ) -> list[tuple[QuotedLine, ...] | NotSold | NoPrice]:
         """Prices and availability, in the order of the SKUs; takes nothing."""
         ...
 

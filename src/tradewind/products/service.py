@@ -9,7 +9,6 @@ from litestar import Router
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.database import Database
-from tradewind.platform.idempotency import delete_old
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
@@ -35,7 +34,6 @@ from tradewind.products.contract import (
 )
 from tradewind.products.reactions import REACTIONS
 from tradewind.products.routes import categories, inventory, pictures, products
-from tradewind.products.store.stock import delete_settled
 
 __all__ = [
     "CACHED_PATHS",
@@ -55,8 +53,6 @@ CACHED_PATHS = (
     ("/v1/categories", categories.LIST_PARAMETERS),
 )
 """Public answers that may be kept, with the query parameters that tell them apart."""
-
-_FORGET_MOST = 1000
 
 
 class LocalProducts:
@@ -112,7 +108,7 @@ def local(
     }
     workers = (
         Worker("expiry", partial(stock.expire_reservations, context), every_seconds=2.0),
-        Worker("products forget", partial(_forget_old, context), every_seconds=300.0),
+        Worker("products forget", partial(stock.forget_old, context), every_seconds=300.0),
     )
     return Running(
         name="products",
@@ -125,9 +121,3 @@ def local(
         workers=workers,
         channels={CHANNEL: context.hear},
     )
-
-
-async def _forget_old(context: ProductsContext) -> bool:
-    async with context.database.transaction() as tx:
-        forgotten = await delete_settled(tx, _FORGET_MOST), await delete_old(tx, _FORGET_MOST)
-    return _FORGET_MOST in forgotten

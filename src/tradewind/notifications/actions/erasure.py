@@ -17,7 +17,6 @@ from tradewind.notifications.store import entries as entry_store
 from tradewind.notifications.store import messages as message_store
 from tradewind.notifications.store import people as people_store
 from tradewind.platform import idempotency
-from tradewind.platform import inbox as platform_inbox
 from tradewind.platform.database import Transaction
 
 ERASED_KEPT_DAYS = 8
@@ -51,7 +50,6 @@ async def sweep(context: NotificationsContext) -> bool:
     batches: list[Callable[[Transaction], Awaitable[int]]] = [
         lambda tx: people_store.delete_erased(tx, ERASED_KEPT_DAYS, _SWEEP_MOST),
         lambda tx: idempotency.delete_old(tx, _SWEEP_MOST),
-        lambda tx: platform_inbox.delete_old(tx, _SWEEP_MOST),
     ]
     keep_days = context.settings.keep_read_days
     if keep_days is not None:

@@ -43,16 +43,19 @@ class NotificationsSettings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_connections: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
     """How many mails a process sends at a time."""
     smtp_connect_seconds: Seconds = 10.0
+    """How long the mail server may take to answer at all."""
     smtp_send_seconds: Seconds = 20.0
     """How long one mail may take altogether."""
     give_up_hours: Positive = 24
     """How long a mail is tried again."""
     mail_from: str = "Tradewind <no-reply@localhost>"
+    """The sender of every mail."""
     shop_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] = "Tradewind"
     """As mails name the shop."""
     streams_most: Positive = 1000
     """Open event streams a process takes."""
     streams_per_user_most: Positive = 10
+    """And of one user."""
     heartbeat_seconds: Seconds = 15.0
     """A quiet stream says so often that it lives, and looks for what it may have missed."""
     keep_read_days: Positive | None = None

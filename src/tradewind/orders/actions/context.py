@@ -28,6 +28,7 @@ class OrdersSettings(msgspec.Struct, frozen=True):
     lease_seconds: Seconds = 15.0
     """After how long a checkout without an end is taken up by whoever runs."""
     payment_provider: str = "test"
+    """Whom a checkout asks that names no provider; there is only `test` so far."""
     test_settle_seconds: Seconds = 10.0
     """After how long the test provider decides a `tok_pending`."""
 

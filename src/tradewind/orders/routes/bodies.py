@@ -16,7 +16,10 @@ Email = Annotated[
     Meta(
         min_length=3,
         max_length=254,
-        pattern=r"^[^@\s<>\"'(),:;\\\x00-\x1f\x7f]+@[A-Za-z0-9\u0080-\U0010ffff](?:[A-Za-z0-9\u0080-\U0010ffff.-]*[A-Za-z0-9\u0080-\U0010ffff])?$",
+        pattern=(
+            r"^[^@\s<>\"'(),:;\\\x00-\x1f\x7f]+@[A-Za-z0-9\u0080-\U0010ffff]"
+            r"(?:[A-Za-z0-9\u0080-\U0010ffff.-]*[A-Za-z0-9\u0080-\U0010ffff])?$"
+        ),
         examples=["ann@example.com"],
     ),
 ]

@@ -62,7 +62,7 @@ class Leashed:
         keep_to_owner(held)
         try:
             # Not asyncio's own: uvloop's cannot change the user.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603  a program of ours
                 ["/bin/sh", "-c", _LEASH, "sh", *command.identity.prefix, *command.arguments],
                 stdin=watched,
                 stdout=command.output,

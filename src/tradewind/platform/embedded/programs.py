@@ -152,7 +152,7 @@ def _probe(home: Home, folder: Path, run_as: RunAs) -> str:
     """Run `postgres --version` that way and return the version."""
     command = ["sh", "-c", _PROBE, "sh", str(home.root), str(folder)]
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  a program of ours
             [*run_as.prefix, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -79,7 +79,7 @@ def parse_traceparent(value: bytes | None) -> Trace | None:
     if value is None:
         return None
     match = _TRACEPARENT.fullmatch(value)
-    if match is None or (value.startswith(b"00") and len(value) != 55):  # noqa: PLR2004
+    if match is None or (value.startswith(b"00") and len(value) != 55):  # noqa: PLR2004  as version 00 has
         return None
     trace_id, parent_id, flags = (part.decode() for part in match.groups())
     if trace_id == "0" * 32 or parent_id == "0" * 16:

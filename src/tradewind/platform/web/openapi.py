@@ -111,7 +111,7 @@ def _callers(app: Litestar) -> dict[tuple[str, str], str]:
         if not isinstance(route, HTTPRoute):
             continue
         for handler in route.route_handlers:
-            guards = cast("list[Any]", handler.resolve_guards())  # pyright: ignore[reportUnknownMemberType]
+            guards = cast("list[Any]", handler.resolve_guards())  # pyright: ignore[reportUnknownMemberType]  Litestar does not say
             names = [who for guard, who in _WHO.items() if guard in guards]
             for method in handler.http_methods:
                 found[route.path_format, str(method)] = names[-1] if names else "anyone"

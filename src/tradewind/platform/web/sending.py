@@ -67,7 +67,7 @@ class Outgoing:
         request_id: bytes,
         named: Mapping[bytes, bytes],
         method: str,
-        closing: bool,  # noqa: FBT001
+        closing: bool,  # noqa: FBT001  on the path of every request
     ) -> None:
         self.status = 0
         """Of the answer that was started; 0 before that."""

@@ -125,7 +125,7 @@ def _server(app: Application, host: str, port: int, settings: ServingSettings) -
 
 async def _listening(serving: asyncio.Task[None], host: str, port: int) -> None:
     """Return once a connection can be made; raise what kept the server from it."""
-    target = "127.0.0.1" if host in ("0.0.0.0", "") else ("::1" if host == "::" else host)  # noqa: S104
+    target = "127.0.0.1" if host in ("0.0.0.0", "") else ("::1" if host == "::" else host)  # noqa: S104  only compared
     while True:
         if serving.done():
             serving.result()

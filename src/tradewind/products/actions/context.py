@@ -30,12 +30,15 @@ class ProductsSettings(msgspec.Struct, frozen=True):
     currency: Currency = "EUR"
     """Of imported prices whose line names none."""
     reservation_seconds: Positive = 600
+    """How long stock is held for a purchase that goes no further."""
     shared_cache_seconds: Positive = 1
     """How long caches that nobody tells of changes may show a public answer (`s-maxage`)."""
     facet_matches_most: Positive = 10_000
     """Facets are counted over so many matches at most, so that their cost is bounded."""
     categories_most: Positive = 5_000
+    """Categories that there may be."""
     import_batch_lines: Positive = 1_000
+    """Lines of an import that are one transaction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from tradewind.products.model.texts import suffix
 from tradewind.products.store import catalogue, categories, imports, stock
 
 REFUSALS_KEPT_MOST = 1_000
+_LINES_A_TAKEN_ONE = 20
+"""A batch may be so many times longer where most lines are overridden or refused."""
 _TRIES = 5
 
 
@@ -135,15 +137,17 @@ def _count(
 def _batches(
     lines: Iterable[Line | Refused | None], most: int
 ) -> Iterator[list[Line | Refused | None]]:
-    """Batches of about so many; lines of one product that follow each other stay together."""
+    """Batches of about so many to take; lines of one product stay together if they follow."""
     batch: list[Line | Refused | None] = []
-    key: str | None = None
+    taken, key = 0, None
     for line in lines:
         after = line.key if isinstance(line, Line) else None
-        if len(batch) >= most and (key is None or after != key):
+        full = taken >= most or len(batch) >= most * _LINES_A_TAKEN_ONE
+        if full and (key is None or after != key):
             yield batch
-            batch = []
+            batch, taken = [], 0
         batch.append(line)
+        taken += isinstance(line, Line)
         key = after
     if batch:
         yield batch
@@ -160,6 +164,8 @@ async def _import_lines(context: ProductsContext, lines: Sequence[Line], *, only
 
 
 async def _import_once(context: ProductsContext, lines: Sequence[Line], *, only_new: bool) -> Plan:
+    if not lines:
+        return Plan(Known({}, {}, {}, {}, {}), only_new=only_new)
     async with context.database.transaction() as tx:
         paths = {path for line in lines for path in line.paths or ()}
         by_path, grown = await _place_categories(context, tx, paths) if paths else ({}, False)

@@ -1,4 +1,4 @@
-"""Staff's changes of stock; one rule: every change is a movement, and none touches what is reserved."""
+"""Staff's changes of stock; one rule: each is a movement, and none touches what is reserved."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,9 +37,7 @@ class MovementView(msgspec.Struct, frozen=True, rename="camel"):
 
 def level_view(level: Level) -> LevelView:
     """As the API shows it."""
-    return LevelView(
-        level.sku, level.on_hand, level.reserved, level.available, level.updated_at
-    )
+    return LevelView(level.sku, level.on_hand, level.reserved, level.available, level.updated_at)
 
 
 async def show_level(context: ProductsContext, sku: str) -> LevelView:
@@ -58,7 +56,9 @@ async def list_movements(
     async with context.database.reading() as reading:
         if await stock.find_level(reading, sku) is None:
             raise SkuNotFound(f"there is no SKU {sku!r}")
-        return [MovementView(*one) for one in await stock.list_movements(reading, sku, before, most)]
+        return [
+            MovementView(*one) for one in await stock.list_movements(reading, sku, before, most)
+        ]
 
 
 async def adjust_stock(

@@ -50,7 +50,7 @@ async def search_products(context: ProductsContext, wish: Wish) -> Found:
         async with context.database.reading() as reading:
             return await _found(reading, sought, wish, most)
     async with context.database.transaction() as tx:
-        await search.use_own_plans(tx)
+        await search.set_own_plans(tx)
         return await _found(tx, sought, wish, most)
 
 

@@ -14,10 +14,12 @@ import msgspec
 import structlog
 
 from tradewind.platform.database import Transaction
+from tradewind.platform.idempotency import delete_old
 from tradewind.products.actions.context import ProductsContext
 from tradewind.products.contract import (
     NoPrice,
     NotSold,
+    PricedLine,
     Quote,
     QuotedLine,
     Refusal,
@@ -37,6 +39,7 @@ from tradewind.products.store import stock
 
 _log = structlog.get_logger(__name__)
 _EXPIRY_BATCH = 500
+_FORGET_MOST = 1000
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ async def _reserve_fresh(
             skus = sorted({line.sku for request in requests for line in request.lines})
             articles = await stock.lock_articles(tx, skus)
             available = {sku: article.available for sku, article in articles.items()}
-            priced = {}
+            priced: dict[UUID, tuple[PricedLine, ...]] = {}
             for request in requests:
                 lines = allocated(request, articles, available)
                 if isinstance(lines, tuple):
@@ -83,6 +86,9 @@ async def _reserve_fresh(
                     priced[request.reservation_id] = lines
                 else:
                     outcomes[request.reservation_id] = lines
+            # One that is refused may hold its stock already: its own units are missing then.
+            if outcomes and await stock.list_known(tx, list(outcomes)):
+                raise _Clash
             if held:
                 ends = await stock.insert_reservations(tx, held, seconds)
                 if len(ends) != len(held):
@@ -97,7 +103,7 @@ async def _reserve_fresh(
     return False
 
 
-class _Clash(Exception):  # noqa: N818  it only rolls back
+class _Clash(Exception):
     """A reservation id exists already."""
 
 
@@ -164,10 +170,12 @@ async def release_reservations(context: ProductsContext, reservation_ids: Sequen
 async def give_back(
     tx: Transaction, reservation_ids: Sequence[UUID], state: ReservationState
 ) -> dict[UUID, Reservation]:
-    """Ends those that still hold stock, in `state`; answers all that exist as they were before."""
+    """Ends those that are held, in `state`; answers all that exist as they were before.
+
+    What is kept belongs to an order that stands: it ends with its payment or its cancellation.
+    """
     found = await stock.lock_reservations(tx, reservation_ids)
-    holding = [one for one in found.values() if one.state in ("held", "kept")]
-    await _free(tx, holding, state)
+    await _free(tx, [one for one in found.values() if one.state == "held"], state)
     return found
 
 
@@ -190,10 +198,20 @@ async def expire_reservations(context: ProductsContext) -> bool:
     return len(over) == _EXPIRY_BATCH
 
 
+async def forget_old(context: ProductsContext) -> bool:
+    """Forgets settled reservations and old answers; answers whether there may be more."""
+    async with context.database.transaction() as tx:
+        forgotten = (
+            await stock.delete_settled(tx, _FORGET_MOST),
+            await delete_old(tx, _FORGET_MOST),
+        )
+    return _FORGET_MOST in forgotten
+
+
 async def settle_reservations(
     context: ProductsContext, tx: Transaction, settlements: Sequence[Settlement]
 ) -> None:
-    """Keeps or sells what orders stand on; orders whose stock is gone are told (ReservationLost)."""
+    """Keeps or sells what orders stand on; those whose stock is gone are told (ReservationLost)."""
     found = await stock.lock_reservations(tx, [one.reservation_id for one in settlements])
     levels = await stock.lock_levels(tx, {sku for one in settlements for sku in one.lines})
     available = {sku: level.available for sku, level in levels.items()}
@@ -219,7 +237,7 @@ async def settle_reservations(
                 for sku, quantity in one.lines.items():
                     available[sku] -= quantity
         if after != "lost":
-            _change(one, holds, reserved, movements)
+            _change(one, reserved, movements, holds=holds)
         if before:
             states[one.reservation_id] = after
         else:
@@ -233,7 +251,7 @@ async def settle_reservations(
 
 
 def _change(
-    one: Settlement, holds: bool, reserved: dict[str, int], movements: list[Movement]
+    one: Settlement, reserved: dict[str, int], movements: list[Movement], *, holds: bool
 ) -> None:
     for sku, quantity in one.lines.items():
         if one.target == "confirmed":

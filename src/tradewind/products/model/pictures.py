@@ -36,8 +36,7 @@ def _mug(dice: _Dice) -> str:
     width = 190 + dice.upto(40)
     left = 290 - width // 2
     return (
-        f'<path d="M{left + width - 12} 250q110 -10 100 75t-112 85" fill="none" class="m" '
-        'stroke-width="26" style="fill:none;stroke:var(--m)"/>'
+        f'<path d="M{left + width - 12} 250q110 -10 100 75t-112 85" class="s" stroke-width="26"/>'
         f'<rect x="{left}" y="200" width="{width}" height="250" rx="26" class="m"/>'
         f'<rect x="{left}" y="{270 + dice.upto(60)}" width="{width}" height="46" class="a"/>'
         f'<ellipse cx="290" cy="206" rx="{width // 2}" ry="24" class="d"/>'
@@ -197,8 +196,9 @@ def drawn(name: str) -> str | None:
     sun = f'<circle cx="{120 + dice.upto(120)}" cy="{110 + dice.upto(50)}" r="70" class="b"/>'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 600" role="img">'
-        f"<style>.m{{fill:{main};--m:{main}}}.a{{fill:{accent}}}.d{{fill:{dark}}}.b{{fill:#fff}}"
-        f".l{{fill:none;stroke:{dark};stroke-width:12;stroke-linecap:round}}</style>"
+        "<style>svg{stroke-width:12;stroke-linecap:round}.b{fill:#fff}.l,.s{fill:none}"
+        f".m{{fill:{main}}}.a{{fill:{accent}}}.d{{fill:{dark}}}"
+        f".l{{stroke:{dark}}}.s{{stroke:{main}}}</style>"
         f'<rect width="600" height="600" fill="{light}"/>{sun}'
         f'<path d="M0 430q150 -{20 + dice.upto(40)} 300 0t300 0v170h-600z" fill="{ground}"/>'
         f'<ellipse cx="300" cy="474" rx="170" ry="22" fill="{dark}" opacity=".18"/>'

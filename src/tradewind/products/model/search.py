@@ -130,23 +130,27 @@ class SearchTexts(msgspec.Struct, frozen=True):
 
 def search_texts(product: Product) -> SearchTexts:
     """What a product is found by."""
-    names = [f"{name} {value}" for name, value in product.attributes.items()]
-    for variant in product.variants:
-        names += [variant.title, *variant.options.values()]
     return SearchTexts(
         title=folded(product.title),
         skus=folded(" ".join(variant.sku for variant in product.variants)),
-        attributes=folded(" ".join(dict.fromkeys(names))),
+        attributes=_attributes(product),
         description=folded(_TAG.sub(" ", product.description)),
     )
 
 
-def known_words(texts: Iterable[SearchTexts]) -> list[str]:
+def _attributes(product: Product) -> str:
+    names = [f"{name} {value}" for name, value in product.attributes.items()]
+    for variant in product.variants:
+        names += [variant.title, *variant.options.values()]
+    return folded(" ".join(dict.fromkeys(names)))
+
+
+def known_words(products: Iterable[Product]) -> list[str]:
     """The words that typing errors are looked up among, in order."""
     found: set[str] = set()
-    for one in texts:
-        found.update(_LETTERS.findall(one.title))
-        found.update(_LETTERS.findall(one.attributes))
+    for product in products:
+        found.update(_LETTERS.findall(folded(product.title)))
+        found.update(_LETTERS.findall(_attributes(product)))
     return sorted(found)
 
 

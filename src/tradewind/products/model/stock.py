@@ -21,9 +21,7 @@ from tradewind.products.contract import (
 )
 
 Reason = Literal["received", "sold", "sold_elsewhere", "damaged", "counted", "returned"]
-ReservationState = Literal[
-    "held", "kept", "confirmed", "released", "expired", "cancelled", "lost"
-]
+ReservationState = Literal["held", "kept", "confirmed", "released", "expired", "cancelled", "lost"]
 
 
 class Level(msgspec.Struct, frozen=True):

@@ -44,9 +44,7 @@ class AdjustmentBody(msgspec.Struct, frozen=True):
 
 
 @get("/v1/inventory/{sku:str}", guards=[staff], tags=TAGS)
-async def get_level(
-    sku: FromPath[str], products: NamedDependency[ProductsContext]
-) -> LevelView:
+async def get_level(sku: FromPath[str], products: NamedDependency[ProductsContext]) -> LevelView:
     """How much there is of a SKU."""
     return await inventory.show_level(products, sku)
 

@@ -19,7 +19,6 @@ from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,
     Cursor,
     Limit,
-    Page,
     read_cursor,
     write_cursor,
 )
@@ -77,9 +76,11 @@ _Facets = Annotated[
 _StatusOf = Annotated[Status | None, QueryParameter(name="status", description="Staff only.")]
 
 
-class ProductPage(Page[ProductItem], frozen=True):
+class ProductPage(msgspec.Struct, frozen=True):
     """A page of products; `facets` only where asked for."""
 
+    items: list[ProductItem]
+    next: str | None = None
     facets: Facets | UnsetType = UNSET
 
 

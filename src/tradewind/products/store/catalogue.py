@@ -316,5 +316,5 @@ async def insert_words(tx: Transaction, products: Sequence[Product]) -> None:
         ORDER BY word
         ON CONFLICT DO NOTHING
         """,
-        known_words(map(search_texts, products)),
+        known_words(products),
     )

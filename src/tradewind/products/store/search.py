@@ -150,7 +150,7 @@ def needs_own_plan(sought: Sought) -> bool:
     )
 
 
-async def use_own_plans(tx: Transaction) -> None:
+async def set_own_plans(tx: Transaction) -> None:
     """Until the end of the transaction every query is planned for its values."""
     await tx.execute("SET LOCAL plan_cache_mode = force_custom_plan")
 

@@ -145,6 +145,12 @@ async def lock_reservations(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, 
     return {row["id"]: _reservation(row) for row in rows}
 
 
+async def list_known(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these reservations that exist, unlocked: levels are locked already."""
+    rows = await tx.fetch("SELECT id FROM reservations WHERE id = ANY ($1::uuid[])", list(ids))
+    return [row["id"] for row in rows]
+
+
 async def lock_expired(tx: Transaction, most: int) -> list[Reservation]:
     """Reservations whose time is over by the database's clock, locked, as far as they are free."""
     rows = await tx.fetch(
@@ -196,8 +202,9 @@ async def update_levels(
     movements: Sequence[Movement] = (),
     states: Mapping[UUID, ReservationState] | None = None,
 ) -> None:
-    """Changes what is locked: `reserved` by SKU, what is on hand by movements, and the `states`
-    that reservations end in.
+    """Changes what is locked: `reserved` by SKU, what is on hand by movements.
+
+    `states` are those that reservations end in.
     """
     on_hand: dict[str, int] = {}
     for movement in movements:
@@ -234,9 +241,7 @@ async def update_levels(
     )
 
 
-async def insert_settled(
-    tx: Transaction, reservations: Sequence[Reservation]
-) -> None:
+async def insert_settled(tx: Transaction, reservations: Sequence[Reservation]) -> None:
     """Reservations that we have no record of, in the state that they are to have now."""
     await tx.execute(
         """

@@ -86,7 +86,9 @@ class Attempts:
         if is_full(
             found.account_counter, found.client_counter, self._limits, familiar=found.familiar
         ):
-            raise self._refusal(found.account_counter, found.client_counter, found.familiar)
+            raise self._refusal(
+                found.account_counter, found.client_counter, familiar=found.familiar
+            )
         return found
 
     async def wait(self, standing: Standing) -> None:
@@ -125,7 +127,7 @@ class Attempts:
     def _subject(self, what: bytes) -> bytes:
         return hmac.digest(self._pepper, what, "sha256")
 
-    def _refusal(self, account: Counter, client: Counter, familiar: bool) -> TooManyAttempts:  # noqa: FBT001  passed on as it is
+    def _refusal(self, account: Counter, client: Counter, *, familiar: bool) -> TooManyAttempts:
         now = self._database.clock.now()
         seconds = retry_after_seconds(account, client, self._limits, now, familiar=familiar)
         return TooManyAttempts(_TOO_MANY, retry_after_seconds=seconds)
@@ -209,7 +211,9 @@ class Attempts:
         now_at = {**counters, **changed}
         return [
             self._refusal(
-                now_at.get(one.account, empty), now_at.get(one.client, empty), one.familiar
+                now_at.get(one.account, empty),
+                now_at.get(one.client, empty),
+                familiar=one.familiar,
             )
             if decision is Decision.REFUSED
             else decision

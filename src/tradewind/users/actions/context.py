@@ -33,10 +33,13 @@ class UsersSettings(msgspec.Struct, frozen=True):
     """A failed sign-in is answered no sooner, so that its time does not tell an unknown name from a
     known one whose hash is of another kind."""
     hash_memory_kib: Annotated[int, msgspec.Meta(ge=19_456)] = 19_456
+    """Memory that one password hash takes (argon2id); weaker hashes are made anew at sign-in."""
     hash_passes: Annotated[int, msgspec.Meta(ge=2)] = 2
+    """Passes over it."""
     hash_threads: Positive | None = None
     """As many as cores if not given; each takes `hash_memory_kib` while it works."""
     hashes_waiting_most: Positive = 400
+    """Sign-ins and registrations that may wait for their hash; the next is answered 503."""
     reset_minutes: Positive = 60
     """How long the link of a password reset is good."""
     verification_hours: Positive = 72

@@ -1,5 +1,6 @@
 -- Accounts, their sessions, addresses and one-time tokens, failed sign-ins, and what an import did.
--- Keys (username_key, email_key) are made by the program, whose idea of letters is the same everywhere.
+-- Keys (username_key, email_key) are made by the program, whose idea of letters is the same
+-- everywhere.
 
 CREATE TABLE users (
     id uuid PRIMARY KEY,

@@ -1,20 +1,22 @@
 """The two routes of the Express user service that Tradewind replaces; one rule: old clients go on.
 
-They stand at the root, answer bare JSON as it did (`message`, and `error` beside it, which some of
-its versions sent), and count failures where `/v1/login` counts them. They open no session.
+They stand at the root and count failures where `/v1/login` counts them, but open no session. A
+refusal is a problem document that also has the members which the old service answered with:
+`message`, and `error`, as some of its versions called it.
 """
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import msgspec
-from litestar import Response, post
+from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from tradewind.platform.errors import Invalid, StoreError
 from tradewind.platform.idempotency import Once
-from tradewind.platform.web.problems import BadRequest, status_of
+from tradewind.platform.web.problems import BadRequest
 from tradewind.users.actions import registering, signing_in
 from tradewind.users.actions.context import UsersContext
 from tradewind.users.contract import InvalidCredentials, UsernameTaken
@@ -35,26 +37,16 @@ class OldGreeting(msgspec.Struct, frozen=True, rename="camel"):
     user_id: UUID
 
 
-class OldRefusal(msgspec.Struct, frozen=True):
-    """Why not; the same words twice."""
-
-    message: str
-    error: str
-
-
 @post("/register", tags=TAGS)
 async def old_register(
     data: JSONBody[OldBody],
     users: NamedDependency[UsersContext],
     once: NamedDependency[Once],
-) -> Response[Registered | OldRefusal]:
+) -> Registered:
     """Make an account by user name and password."""
-    try:
+    async with _in_old_words():
         username, password = _both(data)
-        made = await registering.register_old_client(users, username, password, keyed(once, users))
-    except StoreError as error:
-        return _refused(error)
-    return Response(made, status_code=201)
+        return await registering.register_old_client(users, username, password, keyed(once, users))
 
 
 @post("/login", tags=TAGS, status_code=200)
@@ -62,14 +54,12 @@ async def old_login(
     data: JSONBody[OldBody],
     users: NamedDependency[UsersContext],
     client: NamedDependency[Client],
-) -> Response[OldGreeting | OldRefusal]:
+) -> OldGreeting:
     """Check user name and password."""
-    try:
+    async with _in_old_words():
         username, password = _both(data)
         user_id = await signing_in.check_credentials(users, username, password, client)
-    except StoreError as error:
-        return _refused(error)
-    return Response(OldGreeting(WELCOME, user_id), status_code=200)
+    return OldGreeting(WELCOME, user_id)
 
 
 def _both(data: OldBody) -> tuple[str, str]:
@@ -78,16 +68,24 @@ def _both(data: OldBody) -> tuple[str, str]:
     return data.username, data.password
 
 
-def _refused(error: StoreError) -> Response[Any]:
-    """The refusal in the old words; the old service knew no 422."""
-    kind = BadRequest if isinstance(error, Invalid) else type(error)
-    words = _WORDS.get(type(error), error.detail)
-    if isinstance(error, Invalid) and error.errors:
-        words = "; ".join(f"{fault.field} {fault.message}" for fault in error.errors)
-    headers = (
-        {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
-    )
-    return Response(OldRefusal(words, words), status_code=status_of(kind), headers=headers)
+@asynccontextmanager
+async def _in_old_words() -> AsyncGenerator[None]:
+    """Adds the old members to a refusal; the old service knew no 422."""
+    try:
+        yield
+    except StoreError as error:
+        words = _WORDS.get(type(error), error.detail)
+        kind = type(error)
+        if type(error) is Invalid:
+            kind = BadRequest
+            words = "; ".join(f"{one.field} {one.message}" for one in error.errors) or words
+        elif isinstance(error, Invalid):
+            raise  # about the Idempotency-Key, which the old service did not have
+        raise kind(
+            error.detail,
+            extra={**error.extra, "message": words, "error": words},
+            retry_after_seconds=error.retry_after_seconds,
+        ) from error
 
 
 HANDLERS = [old_register, old_login]
