@@ -54,12 +54,27 @@ async def keep(cache: ResponseCache, key: str, *tags: str) -> None:
     assert cache.get(key) is not None
 
 
+async def hear_all(context: ProductsContext) -> None:
+    """Returns when what was told before this has been heard: NOTIFY keeps the order of commits."""
+    cache = context.cache
+    assert cache is not None
+    await keep(cache, "/marker", "marker")
+    async with context.database.transaction() as tx:
+        await tx.notify(CHANNEL, "marker")
+
+    async def heard() -> bool:
+        return cache.get("/marker") is None
+
+    await eventually(heard)
+
+
 async def test_told_to_other_processes(store: Shop, elsewhere: ProductsContext) -> None:
     """Edits, adjustments and new categories drop what shows them elsewhere, and nothing else."""
     staff, cache = await store.staff(), elsewhere.cache
     assert cache is not None
     product, other = await store.product(), await store.product()
     level = f"/v1/inventory/{product['sku']}/adjustments"
+    await hear_all(elsewhere)
 
     async def gone() -> bool:
         return cache.get("/a") is None
