@@ -7,44 +7,13 @@ API, `new_store` makes one of a test's own on a database of its own.
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
-from shop import (
-    ADDRESS,
-    PATIENCE_SECONDS,
-    SECRET,
-    STAFF,
-    NewStore,
-    Shop,
-    eventually,
-    free_port,
-    key,
-    new_database,
-    purchase,
-    repository,
-    served_store,
-    settings_of,
-)
+from shop import NewStore, Shop, served_store
 from tradewind.platform.database import Address
 from tradewind.platform.embedded.server import EmbeddedPostgres
-
-__all__ = [
-    "ADDRESS",
-    "PATIENCE_SECONDS",
-    "SECRET",
-    "STAFF",
-    "NewStore",
-    "Shop",
-    "eventually",
-    "free_port",
-    "key",
-    "new_database",
-    "purchase",
-    "repository",
-    "served_store",
-    "settings_of",
-]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -53,6 +22,12 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[A
     server = EmbeddedPostgres(tmp_path_factory.mktemp("home"))
     endpoint = await server.start()
     try:
+        # Many stores at once, each with its pools; what an owner changes so, stays.
+        connection = await asyncpg.connect(**endpoint.connect_arguments())
+        await connection.execute("ALTER SYSTEM SET max_connections = 400")
+        await connection.close()
+        await server.stop()
+        endpoint = await server.start()
         yield Address(
             endpoint.socket_directory,
             endpoint.port,

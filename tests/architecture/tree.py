@@ -13,8 +13,8 @@ OWN_ROOMS = {"orders": ("providers",)}
 """What one service alone has, with a page in docs/decisions/."""
 OWN_DATA = {"users": ("passwords.txt",), "notifications": ("templates",)}
 """What else lies beside the rooms, and is no Python."""
-NOT_KEPT = {"results", "var"}
-"""What a store, its tests and its measures leave at the top; git ignores it."""
+NOT_KEPT = {"results", "tradewind.toml", "var"}
+"""What a store, its owner, tests and measures leave at the top; it is not ours to keep."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

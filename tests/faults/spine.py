@@ -3,14 +3,17 @@
 Its one table of its own, `effects`, is where reactions and actions of tests leave their mark.
 """
 
+import logging
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from shop import SECRET, new_database
 from tradewind.platform.database import Address, Database, Probe
@@ -107,10 +110,19 @@ async def open_spine(postgres: Address, folder: Path) -> AsyncGenerator[Spine]:
         sys.path.remove(str(folder))
 
 
+@contextmanager
+def silence() -> Generator[None]:
+    """No log while failures are made on purpose: so many tracebacks take longer than the tests."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def messages_of(events: Sequence[Event], ids: Sequence[UUID] | None = None) -> list[Message]:
     """Events as they come from a bus."""
-    from datetime import UTC, datetime
-
     known = ids or [new_id() for _ in events]
     return [
         Message(id_, event.TYPE, event.key, encode(event), datetime.now(UTC))

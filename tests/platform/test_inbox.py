@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from faults.spine import Happened, HappenedToo, Spine, messages_of, open_spine
+from faults.spine import Happened, HappenedToo, Spine, messages_of, open_spine, silence
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Contended, Database, DatabaseDown, Transaction
 from tradewind.platform.inbox import (
@@ -64,7 +64,8 @@ class Reactions:
 async def spine(postgres: Address, tmp_path: Path) -> AsyncGenerator[Spine]:
     """A spine on a database of the test's own."""
     async with open_spine(postgres, tmp_path) as one:
-        yield one
+        with silence():
+            yield one
 
 
 async def an_hour_passes(spine: Spine) -> None:

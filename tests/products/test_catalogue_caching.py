@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from conftest import SECRET, Shop, eventually
+from shop import PATIENCE_SECONDS, SECRET, Shop, eventually
 from tradewind.platform.cache import Answer, ResponseCache
 from tradewind.platform.database import Database
+from tradewind.platform.ids import new_id
 from tradewind.platform.migrate import address_of
 from tradewind.platform.outbox import Outbox
 from tradewind.products.actions.catalogue import edit_product
@@ -54,18 +55,17 @@ async def keep(cache: ResponseCache, key: str, *tags: str) -> None:
     assert cache.get(key) is not None
 
 
-async def hear_all(context: ProductsContext) -> None:
-    """Returns when what was told before this has been heard: NOTIFY keeps the order of commits."""
-    cache = context.cache
+async def caught_up(elsewhere: ProductsContext) -> None:
+    """Waits until everything that was told before has been heard: what is told comes in order."""
+    cache, mark = elsewhere.cache, new_id().hex
     assert cache is not None
-    await keep(cache, "/marker", "marker")
-    async with context.database.transaction() as tx:
-        await tx.notify(CHANNEL, "marker")
-
-    async def heard() -> bool:
-        return cache.get("/marker") is None
-
-    await eventually(heard)
+    heard = asyncio.Event()
+    await elsewhere.database.listen(CHANNEL, lambda told: heard.set() if told == mark else None)
+    async with elsewhere.database.transaction() as tx:
+        await tx.notify(CHANNEL, mark)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await heard.wait()
+    await elsewhere.database.listen(CHANNEL, elsewhere.hear)
 
 
 async def test_told_to_other_processes(store: Shop, elsewhere: ProductsContext) -> None:
@@ -74,7 +74,6 @@ async def test_told_to_other_processes(store: Shop, elsewhere: ProductsContext) 
     assert cache is not None
     product, other = await store.product(), await store.product()
     level = f"/v1/inventory/{product['sku']}/adjustments"
-    await hear_all(elsewhere)
 
     async def gone() -> bool:
         return cache.get("/a") is None
@@ -85,6 +84,7 @@ async def test_told_to_other_processes(store: Shop, elsewhere: ProductsContext) 
         ("PATCH", f"/v1/products/{product['id']}", {"title": "Newer"}, "list"),
         ("POST", "/v1/categories", {"name": product["sku"]}, "categories"),
     ):
+        await caught_up(elsewhere)
         await keep(cache, "/a", tag)
         await keep(cache, "/b", f"product:{other['id']}")
         assert (await staff.request(method, path, json=body)).status_code in (200, 201)
@@ -113,6 +113,7 @@ async def test_fill_overtaken_by_a_change(store: Shop, elsewhere: ProductsContex
         await may_answer.wait()
         return answer(f"product:{product['id']}")
 
+    await caught_up(elsewhere)
     await keep(cache, "/heard", f"product:{product['id']}")
     filling = asyncio.create_task(cache.fill("/slow", produce))
     await asked.wait()

@@ -165,6 +165,7 @@ def test_mails(place: int) -> None:
         ((2, 1, 1), {"received": 10, "sold": -8, "returned": 1}),
         ((3, 0, 3), {"received": 10, "sold": -8, "returned": 1}),
         ((3, 0, 3), {"received": 10, "sold": -8, "returned": 1, "counted": 0, "damaged": 1}),
+        ((3, 1, 2), {"received": 10, "sold": -9, "returned": 2}),
         ((-1, 0, -1), {"received": 10, "sold": -12, "returned": 1}),
     ],
 )

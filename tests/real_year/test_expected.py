@@ -55,6 +55,21 @@ def test_by_hand(tmp_path: Path) -> None:
     assert (counted["off_list"], counted["off_list_minor"]) == (1, 4 * 40)
 
 
+def test_latest_with_enough_left(tmp_path: Path) -> None:
+    """Money goes back at the price of the latest sale with enough left, then of the one before."""
+    rows = [
+        row("1", price="1.00", quantity=5, at="2010-12-01 10:00:00"),
+        row("2", price="2.00", quantity=5, at="2010-12-02 10:00:00"),
+        row("C3", quantity=-3, at="2010-12-03 10:00:00"),
+        row("C4", quantity=-4, at="2010-12-04 10:00:00"),
+        row("C5", quantity=-3, at="2010-12-05 10:00:00"),
+    ]
+    counted = expected.count(str(write_year(tmp_path / "year.csv.xz", rows)))
+    december = counted["months"]["2010-12"]
+    assert (december["refunds"], december["refunded_minor"]) == (2, 3 * 200 + 4 * 100)
+    assert counted["skipped"] == {"cancelled_sale_not_found": 1}
+
+
 def test_as_a_script(tmp_path: Path) -> None:
     """Run by itself it prints JSON, of the first days if asked."""
     path = write_year(tmp_path / "year.csv.xz", DIRTY_YEAR)
@@ -83,7 +98,7 @@ def one_row(number: int, kind: str, code: str, quantity: int, price: str, minute
         -quantity if kind == "C" else quantity,
         price,
         at=f"2011-0{1 + minute // 40}-0{1 + minute // 20} 10:{minute:02}:00",
-        customer="" if number % 5 == 0 else f"{number % 3}.0",
+        customer="" if number % 5 == 0 else f"{number % 2}.0",
     )
 
 
@@ -91,14 +106,14 @@ ROWS = st.lists(
     st.builds(
         one_row,
         st.integers(1, 12),
-        st.sampled_from(["", "", "", "C", "C", "A"]),
-        st.sampled_from(["11111", "22222a", "22222A", "POST", "DCGS1"]),
-        st.integers(-1, 4),
-        st.sampled_from(["1.00", "2.5", "2.555", "0.0", "0.004"]),
+        st.sampled_from(["", "", "", "C", "C", "C", "A"]),
+        st.sampled_from(["11111", "11111", "22222a", "22222A", "POST", "DCGS1"]),
+        st.sampled_from([1, 1, 2, 3, 4, 0, -1]),
+        st.sampled_from(["1.00", "1.00", "2.5", "2.5", "2.555", "0.0", "0.004"]),
         st.integers(0, 59),
     ),
-    min_size=1,
-    max_size=40,
+    min_size=25,
+    max_size=60,
 )
 
 

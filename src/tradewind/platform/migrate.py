@@ -8,6 +8,7 @@ first, each in its own transaction, under one advisory lock, so that any number 
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
@@ -125,7 +126,9 @@ async def _migrate_all(
 async def _prepare(connection: Any, database: str, secret: bytes, service: str) -> None:
     role, password = role_of(service), password_of(secret, service)
     if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
-        await connection.execute(f"CREATE ROLE {role} LOGIN")
+        # Roles are of the whole server: another database's migration may make it this moment.
+        with suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+            await connection.execute(f"CREATE ROLE {role} LOGIN")
     # The names are ours and the password is hexadecimal: nothing here needs quoting.
     await connection.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{password}'")
     await connection.execute(

@@ -32,3 +32,5 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(chosen, logging.WARNING), stream=target, force=True)
+    # Its pools heal by themselves and tell of every try with a traceback; we tell once, in a line.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)

@@ -183,9 +183,6 @@ ALTER TABLE ONLY placements
     ADD CONSTRAINT placements_pkey PRIMARY KEY (product_id, category_id);
 
 ALTER TABLE ONLY products
-    ADD CONSTRAINT products_import_key_key UNIQUE (import_key);
-
-ALTER TABLE ONLY products
     ADD CONSTRAINT products_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY products
@@ -216,6 +213,8 @@ CREATE INDEX placements_newest ON placements USING btree (category_id, status, p
 CREATE INDEX placements_price ON placements USING btree (category_id, status, price_minor, product_id);
 
 CREATE INDEX placements_title ON placements USING btree (category_id, status, title_key, product_id);
+
+CREATE UNIQUE INDEX products_import_key ON products USING btree (import_key) WHERE (import_key IS NOT NULL);
 
 CREATE INDEX products_newest ON products USING btree (status, id);
 

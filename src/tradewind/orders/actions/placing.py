@@ -38,6 +38,11 @@ class Finish(msgspec.Struct, frozen=True):
     charged: Charged | None
     request_id: str = ""
 
+    @property
+    def is_declined(self) -> bool:
+        """Whether no order comes of it."""
+        return self.charged is not None and self.charged.verdict == "declined"
+
     def renumbered(self) -> "Finish":
         """The same with another order number."""
         replace = msgspec.structs.replace
@@ -53,10 +58,8 @@ class Placing:
 
     async def finish(self, finishes: Sequence[Finish]) -> list[tuple[int, bytes] | StoreError]:
         """The stored answer of each: status and body."""
-        placed = [
-            one for one in finishes if one.charged is None or one.charged.verdict != "declined"
-        ]
-        declined = [one for one in finishes if one not in placed]
+        placed = [one for one in finishes if not one.is_declined]
+        declined = [one for one in finishes if one.is_declined]
         async with self._context.database.transaction() as tx:
             answers: list[tuple[Key, int, bytes]] = []
             if placed:

@@ -5,6 +5,7 @@ processes may run them, and each is safe to be done twice.
 """
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from uuid import UUID
 
 import structlog
@@ -54,8 +55,16 @@ async def recover_checkouts(context: OrdersContext, checkouts: Checkouts) -> boo
     """Finishes checkouts whose process ended in the middle; answers whether there may be more."""
     async with context.database.transaction() as tx:
         due = await checkout_store.lock_due_checkouts(tx, _MOST, context.settings.lease_seconds)
-    await asyncio.gather(*(_recover(context, checkouts, one) for one in due))
+    await _all(_recover(context, checkouts, one) for one in due)
     return len(due) == _MOST
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Does all of it; what failed is raised when the rest is done, and stays due."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _recover(
@@ -89,7 +98,7 @@ async def reconcile_payments(context: OrdersContext) -> bool:
     """Asks providers what became of payments that are not decided, and of captures under way."""
     async with context.database.transaction() as tx:
         due = await payment_store.lock_due_payments(tx, _MOST)
-    await asyncio.gather(*(_reconcile(context, one) for one in due))
+    await _all(_reconcile(context, one) for one in due)
     return len(due) == _MOST
 
 
@@ -124,8 +133,10 @@ async def _settle_locked(
     context: OrdersContext, tx: Transaction, order_id: UUID, told: Charged
 ) -> None:
     order = await store.lock_order(tx, order_id)
+    if order is None:
+        return  # a refused attempt, of which no order came
     [payment] = await payment_store.list_payments(tx, [order_id])
-    if order is None or payment.state not in ("pending", "unclear", "capturing"):
+    if payment.state not in ("pending", "unclear", "capturing"):
         return
     if order.status != "placed":
         await _settle_cancelled(context, tx, order, payment, told)
@@ -244,7 +255,7 @@ async def recover_refunds(context: OrdersContext) -> bool:
         due = await payment_store.lock_due_refunds(tx, _MOST)
         payments = await payment_store.list_payments(tx, [one.order_id for one in due])
     providers = {payment.id: payment.provider for payment in payments}
-    await asyncio.gather(*(settle_refund(context, one, providers[one.payment_id]) for one in due))
+    await _all(settle_refund(context, one, providers[one.payment_id]) for one in due)
     return len(due) == _MOST
 
 

@@ -17,8 +17,11 @@ Email = Annotated[
         min_length=3,
         max_length=254,
         pattern=(
-            r"^[^@\s<>\"'(),:;\\\x00-\x1f\x7f]+@[A-Za-z0-9\u0080-\U0010ffff]"
-            r"(?:[A-Za-z0-9\u0080-\U0010ffff.-]*[A-Za-z0-9\u0080-\U0010ffff])?$"
+            # The domain: letters and digits of ASCII and all beyond it, dots and dashes within.
+            r"^[^@\s<>\"'(),:;\\\x00-\x1f\x7f]+@[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"
+            r"(?:[^\x00-\x2c\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]*"
+            r"[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f])?"
+            r"$(?!\n)"
         ),
         examples=["ann@example.com"],
     ),
@@ -84,7 +87,7 @@ class AddressBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     line1: Text
     city: Text
     postal_code: Annotated[str, Meta(min_length=1, max_length=20)]
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", examples=["DE"])]
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", examples=["DE"])]
     line2: Annotated[str, Meta(max_length=200)] | None = None
     region: Annotated[str, Meta(max_length=100)] | None = None
     phone: Annotated[str, Meta(max_length=30)] | None = None
@@ -103,7 +106,9 @@ class AddressBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
 class PaymentBody(msgspec.Struct, frozen=True):
     """The provider's token for the customer's means of payment; never a card number."""
 
-    token: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$", examples=["tok_approved"])]
+    token: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$(?!\n)", examples=["tok_approved"])
+    ]
     provider: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
 
     def __post_init__(self) -> None:

@@ -92,6 +92,7 @@ def _complete(operation: Json, who: str) -> None:
     operation["x-who"] = who
     operation["security"] = [{"bearer": []}, {"cookie": []}] + ([{}] if who == "anyone" else [])
     responses: Json = operation["responses"]
+    responses.get("204", {}).pop("content", None)  # a handler that answers None is given one
     for status in _PROBLEMS:
         responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     responses.setdefault("default", _problem_default())

@@ -7,8 +7,10 @@ the difference.
 
 import asyncio
 import csv
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 from uuid import UUID
@@ -30,6 +32,8 @@ from tradewind.products.model.texts import suffix
 from tradewind.products.store import catalogue, categories, imports, stock
 
 REFUSALS_KEPT_MOST = 1_000
+_AT_ONCE = 2
+"""Batches under way: one is planned here while the database saves the other."""
 _LINES_A_TAKEN_ONE = 20
 """A batch may be so many times longer where most lines are overridden or refused."""
 _TRIES = 5
@@ -90,24 +94,42 @@ async def import_file(
     refusals = _Refusals(options.refused_path)
     await asyncio.to_thread(_scan, file, on_progress)
     batches = _batches(file.read(), context.settings.import_batch_lines)
+    running: deque[_Running] = deque()
+
+    async def settle() -> None:
+        """Waits for the oldest batch, so that all is told in the order of the file."""
+        plan = await running[0].task
+        batch = running.popleft().batch
+        refused = [one for one in batch if isinstance(one, Refused)] + plan.refused
+        refused.sort(key=lambda one: one.line)
+        refusals.write(refused)
+        _count(report, batch, plan, refused)
+        on_progress(Progress(report.lines, file.lines, tuple(refused)))
+
     try:
-        batch = await asyncio.to_thread(next, batches, None)
-        while batch is not None:
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             lines = [one for one in batch if isinstance(one, Line)]
-            # The next batch is read while the database is busy with this one.
-            plan, following = await asyncio.gather(
-                _import_lines(context, lines, only_new=options.only_new),
-                asyncio.to_thread(next, batches, None),
-            )
-            refused = [one for one in batch if isinstance(one, Refused)] + plan.refused
-            refused.sort(key=lambda one: one.line)
-            refusals.write(refused)
-            _count(report, batch, plan, refused)
-            on_progress(Progress(report.lines, file.lines, tuple(refused)))
-            batch = following
+            keys = {line.key for line in lines if line.key}
+            # Lines of one product are never under way twice: the later ones shall win.
+            while len(running) == _AT_ONCE or any(keys & other.keys for other in running):
+                await settle()
+            importing = _import_lines(context, lines, only_new=options.only_new)
+            running.append(_Running(batch, keys, asyncio.create_task(importing)))
+        while running:
+            await settle()
     finally:
+        await asyncio.gather(*(one.task for one in running), return_exceptions=True)
         refusals.close()
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch that is being imported."""
+
+    batch: list[Line | Refused | None]
+    keys: set[str]
+    task: asyncio.Task[Plan]
 
 
 def _scan(file: ImportFile, on_progress: Callable[[Progress], None]) -> None:

@@ -10,12 +10,13 @@ CREATE TABLE products (
     attributes jsonb NOT NULL DEFAULT '{}',
     price_minor bigint NOT NULL CHECK (price_minor >= 0),  -- of the cheapest variant
     currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
-    import_key text UNIQUE,  -- what an import calls a product with several variants
+    import_key text,  -- what an import calls a product with several variants
     search tsvector NOT NULL,
     version int NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE UNIQUE INDEX products_import_key ON products (import_key) WHERE import_key IS NOT NULL;
 -- One index for each way to sort, so that a page costs the same however large the catalogue is.
 CREATE INDEX products_newest ON products (status, id);
 CREATE INDEX products_price ON products (status, price_minor, id);
