@@ -37,6 +37,7 @@ def dressed(number: str) -> list[str]:
         f"{written[1]} 12/29",
         f"{written[1]} 12/29 123",
         f"Main St 5, {written[0]}",
+        f"Main St 12 {written[1]}",
         f"{written[2]} 10115",
         f"card:{written[0]}.",
         f"x{written[0]}x",
