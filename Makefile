@@ -1,6 +1,6 @@
 # Every target makes .venv first, from locked and hashed requirements.
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench real-year lock clean
+.PHONY: help run test check guards format bench real-year lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,6 +10,7 @@ help:
 	@echo "make run        the store on http://127.0.0.1:8000, with all that it needs"
 	@echo "make test       all tests, on real servers that they start and end"
 	@echo "make check      format, lint, types, architecture"
+	@echo "make guards     each guard of the promises taken away: which test notices"
 	@echo "make bench      purchases, pages and sign-ins beside bare ASGI"
 	@echo "make real-year  a real retailer's year through the API (DAYS=7 for a week of it)"
 	@echo "make format     lay the code out"
@@ -46,6 +47,10 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Takes each guard of the promises away and shows which test notices.
+guards: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults.guards $(ARGS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(ARGS)

@@ -55,6 +55,12 @@ LIES = {
         UPDATE payments SET state = 'pending', due_at = now() - interval '1 h' WHERE order_id = $1
     """,
     "the ledger says": "UPDATE transfers SET amount_minor = 1 WHERE order_id = $1",
+    "sum to 0": """
+        UPDATE transfers SET debit = credit, credit = debit WHERE order_id = $1 AND kind = 'capture'
+    """,
+    "reference is of one payment": """
+        UPDATE payments SET reference = (SELECT reference FROM payments WHERE order_id = $1)
+    """,
     "axes": "UPDATE orders SET payment_status = 'authorized' WHERE id = $1",
     "what we believe": "UPDATE test_provider_charges SET captured_minor = 1 WHERE order_id = $1",
     "no order holds more shipped": "UPDATE fulfillments SET lines = '{}' WHERE order_id = $1",
@@ -80,7 +86,9 @@ LIES = {
 @pytest.mark.parametrize(("said", "statement"), LIES.items())
 async def test_check_finds_what_is_wrong(counter: Counter, said: str, statement: str) -> None:
     """`check_services` names each of these lies, and is silent once it is taken back (P18)."""
-    order = await counter.ordered({await counter.product(5): 2})
+    sku = await counter.product(5)
+    await counter.ordered(sku)
+    order = await counter.ordered({sku: 2})
     await counter.to_order(order["id"], "fulfillments")
     await counter.to_order(order["id"], "refunds", {"reason": "x", "amount": 1})
     assert await counter.broken() == counter.known_broken

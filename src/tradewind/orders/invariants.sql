@@ -22,12 +22,25 @@ FROM payments LEFT JOIN (
     FROM transfers GROUP BY order_id) AS moved ON moved.order_id = payments.order_id
 WHERE captured_minor <> coalesce(moved.captured, 0) OR refunded_minor <> coalesce(moved.refunded, 0)
 
--- name: the ledger sums to 0
-SELECT account, currency FROM (
-    SELECT 'all' AS account, currency, sum(amount) AS amount FROM (
-        SELECT currency, amount_minor AS amount FROM transfers
-        UNION ALL SELECT currency, -amount_minor FROM transfers) AS sides
-    GROUP BY currency) AS sums WHERE amount <> 0
+-- name: the accounts of the ledger sum to 0, and hold what payments hold
+WITH sides AS (
+    SELECT debit AS account, currency, amount_minor AS amount FROM transfers
+    UNION ALL SELECT credit, currency, -amount_minor FROM transfers
+), balances AS (
+    SELECT account, currency, sum(amount) AS amount FROM sides GROUP BY account, currency
+), held AS (
+    SELECT 'provider:' || provider AS account, currency, sum(captured_minor - refunded_minor)
+        AS amount FROM payments GROUP BY provider, currency
+    UNION ALL SELECT 'sales', currency, -sum(captured_minor - refunded_minor)
+    FROM payments GROUP BY currency
+)
+SELECT account, currency, balances.amount, held.amount
+FROM balances FULL JOIN held USING (account, currency)
+WHERE coalesce(balances.amount, 0) <> coalesce(held.amount, 0)
+
+-- name: a provider's reference is of one payment
+SELECT provider, reference, count(*) FROM payments WHERE reference <> ''
+GROUP BY provider, reference HAVING count(*) > 1
 
 -- name: the refunds of a payment add up to what it says
 SELECT payments.id, refunded_minor, asked.amount FROM payments LEFT JOIN (

@@ -98,7 +98,7 @@ class TestProvider:
         async with self._database.statement() as tx:
             await insert_charges(tx, wishes, verdicts)
         return [
-            Charged(verdict, f"test_{wish.attempt_id.hex[:16]}", _DECLINED.get(wish.token, ""))
+            Charged(verdict, f"test_{wish.attempt_id.hex}", _DECLINED.get(wish.token, ""))
             for wish, verdict in zip(wishes, verdicts, strict=True)
         ]
 
@@ -122,7 +122,7 @@ class TestProvider:
         if row is None:
             return None
         return Charged(
-            row["verdict"], f"test_{attempt_id.hex[:16]}", _DECLINED.get(row["token"], "")
+            row["verdict"], f"test_{attempt_id.hex}", _DECLINED.get(row["token"], "")
         )
 
     async def capture(self, attempt_id: UUID, amount_minor: int) -> None:
