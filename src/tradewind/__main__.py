@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import uvloop
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from tradewind import __version__
@@ -16,7 +16,7 @@ from tradewind.commands.doctor import diagnose
 from tradewind.platform.config import ConfigError
 from tradewind.platform.database import DatabaseDown
 from tradewind.platform.embedded.errors import EmbeddedError
-from tradewind.platform.errors import StoreError
+from tradewind.platform.errors import Invalid, StoreError
 from tradewind.platform.migrate import MigrationError
 from tradewind.platform.telemetry import configure_logging
 from tradewind.platform.web.serving import ListenFailed
@@ -55,11 +55,17 @@ def _carry_out(command: Command) -> Any:
         return uvloop.run(command(settings))
     except _EXPECTED as error:
         text = getattr(error, "detail", None) or str(error) or type(error).__name__
-        for line in text.splitlines():
-            _COMPLAINTS.print(f"tradewind: {line}", markup=False, highlight=False)
+        if isinstance(error, Invalid) and error.errors:
+            text = "; ".join(f"{one.field} {one.message}" for one in error.errors)
+        _complain(text)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        _COMPLAINTS.print(f"tradewind: {line}", markup=False, highlight=False)
 
 
 @app.command(name="run")
@@ -164,7 +170,11 @@ def doctor() -> None:
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        app(sys.argv[1:], print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        _complain(" ".join(str(error).split()))
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections import Counter as Count
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -102,9 +103,10 @@ class RunningStore:
         await self._reading
 
     def signal_database(self, number: signal.Signals) -> None:
-        """To every process of the embedded PostgreSQL."""
+        """To every process of the embedded PostgreSQL; its workers come and go by themselves."""
         for pid in find_processes(Home.at(self.home)):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     async def stop(self) -> None:
         """Ends it in order."""

@@ -75,6 +75,27 @@ async def test_a_refusal_keeps_its_members(world: Shop) -> None:
     assert refused.json()["lines"] == [{"sku": product["sku"], "requested": 3, "available": 2}]
 
 
+async def test_what_is_not_sold_is_named(world: Shop) -> None:
+    """The fields of the request are named, whichever way products was asked."""
+    guest, lines = world.client(), [{"sku": "nobody-has-this", "quantity": 1}]
+    for refused in (
+        await guest.post("/v1/checkout", json=purchase(lines=lines), headers=key()),
+        await guest.post("/v1/carts", json={"lines": lines}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (422, "not_sold")
+        [fault] = refused.json()["errors"]
+        assert fault == {"field": "lines", "message": "nobody-has-this: not sold here"}
+
+
+async def test_the_documents_are_sent_once(world: Shop) -> None:
+    """Whoever has the schema or its page already is told so: every cacheable GET has an ETag."""
+    guest = world.client()
+    for path in ("/openapi.json", "/docs"):
+        first = await guest.get(path)
+        known = {"If-None-Match": first.headers["etag"]}
+        assert (await guest.get(path, headers=known)).status_code == 304
+
+
 async def test_a_refused_checkout_is_refused_again(world: Shop) -> None:
     """The same key finds the same refusal, though there is stock by now."""
     product, guest, same = await world.product(on_hand=0), world.client(), key()

@@ -43,7 +43,7 @@ def test_mail_servers(url: str, expected: tuple[object, ...]) -> None:
 )
 def test_what_is_no_mail_server(url: str) -> None:
     """A wrong URL is named with its setting when the store starts."""
-    with pytest.raises(ConfigError, match="smtp_url"):
+    with pytest.raises(ConfigError, match="TRADEWIND_NOTIFICATIONS_SMTP_URL: "):
         load(STRUCTS, {"TRADEWIND_NOTIFICATIONS_SMTP_URL": url})
 
 
@@ -59,7 +59,7 @@ def test_a_fault_repeats_no_password() -> None:
 )
 def test_what_is_no_sender(sender: str) -> None:
     """A sender must be one address, with or without a name."""
-    with pytest.raises(ConfigError, match="mail_from"):
+    with pytest.raises(ConfigError, match="TRADEWIND_NOTIFICATIONS_MAIL_FROM: "):
         load(STRUCTS, {"TRADEWIND_NOTIFICATIONS_MAIL_FROM": sender})
 
 

@@ -44,9 +44,14 @@ class Modelled:
         return {} if self.status == "cancelled" else self.left(self.returned)
 
     def paid(self) -> None:
-        """The money came in."""
-        self.payment, self.captured = "paid", self.total
-        self.mails["order_confirmed"] += 1
+        """The money came in; that of a cancelled order goes back at once."""
+        self.captured = self.total
+        if self.status == "cancelled":
+            self.payment, self.refunded = "refunded", self.total
+            self.mails["order_refunded"] += 1
+        else:
+            self.payment = "paid"
+            self.mails["order_confirmed"] += 1
 
     @property
     def may_be_refunded(self) -> bool:

@@ -244,8 +244,19 @@ async def test_what_is_not_sold(counter: Counter) -> None:
         answer = await send(counter, body_of(sku, lines=lines))
         assert (answer.status, answer["code"]) == (422, "not_sold"), answer
         assert answer["skus"] == [unknown]
+        assert_named(answer, "lines")
         answer = await send(counter, {"lines": lines}, "/v1/carts")
         assert (answer.status, answer["code"]) == (422, "not_sold"), answer
+        assert_named(answer, "lines")
+    cart = await send(counter, {}, "/v1/carts")
+    token = {"cart-token": cart["token"]}
+    path = f"/v1/carts/{cart['id']}"
+    answer = await counter.ask("PUT", f"{path}/lines/{archived}", {"quantity": 1}, **token)
+    assert_named(answer, "sku")
+    assert_named(await counter.buy_cart(cart), "lines")
+    foreign = await send(counter, {"currency": "ISK"}, "/v1/carts")
+    assert (foreign.status, foreign["code"]) == (422, "no_price_in_currency")
+    assert_named(foreign, "currency")
     assert await counter.level(sku) == (10, 0)
 
 
@@ -310,7 +321,7 @@ async def test_lines_that_are_not_in_the_order(counter: Counter) -> None:
             ({"sku": sku, "quantity": 3}, 409),
         ):
             answer = await counter.to_order(order["id"], what, {**more, "lines": [line]})
-            assert answer.status == status, answer
+            assert_named(answer, "lines", status)
         twice = [{"sku": sku, "quantity": 2}, {"sku": sku, "quantity": 1}]
         answer = await counter.to_order(order["id"], what, {**more, "lines": twice})
         assert answer.status == 409, answer

@@ -74,18 +74,68 @@ async def test_a_declined_card_leaves_everything_as_it_was(counter: Counter, tok
 
 @pytest.mark.parametrize("token", ["tok_pending", "tok_timeout"])
 async def test_what_is_not_decided_holds_its_stock(counter: Counter, token: str) -> None:
-    """Nobody else gets the units, nothing ships, nothing is cancelled, until the payment is in."""
+    """Nobody else gets the units, and nothing ships, until the payment is in."""
     sku = await counter.product(1)
     order = await counter.ordered(sku, token)
     assert (order.status, order["paymentStatus"]) == (202, "pending")
     assert await counter.level(sku) == (1, 1)
     assert (await counter.buy(sku)).status == 409
-    for what in ("fulfillments", "cancel", "capture"):
+    for what in ("fulfillments", "capture"):
         assert (await counter.to_order(order["id"], what)).status == 409
     assert (await counter.to_order(order["id"], "refunds", {"reason": "x"})).status == 409
     await counter.store.settle()
     assert axes(await counter.order(order["id"])) == ("placed", "paid", "unfulfilled")
     assert await counter.level(sku) == (0, 0)
+
+
+@pytest.mark.parametrize("token", ["tok_pending", "tok_timeout"])
+async def test_cancelled_before_its_payment_is_decided(counter: Counter, token: str) -> None:
+    """The stock is free at once; money that comes in later goes back whole."""
+    sku = await counter.product(1)
+    order = await counter.ordered(sku, token)
+    gone = await counter.to_order(order["id"], "cancel")
+    assert (gone.status, *axes(gone)) == (200, "cancelled", "pending", "unfulfilled")
+    assert (await counter.to_order(order["id"], "cancel")).status == 409
+    await counter.store.drain()
+    assert await counter.level(sku) == (1, 0)
+    await counter.store.settle()
+    seen = await counter.order(order["id"])
+    assert axes(seen) == ("cancelled", "refunded", "unfulfilled")
+    assert [one["amount"]["amount"] for one in seen["refunds"]] == [1000]
+    assert await counter.kept(order["id"]) == 0
+    assert await counter.level(sku) == (1, 0)
+
+
+async def test_the_history_tells_money_as_money(counter: Counter) -> None:
+    """Captured, refunded, cancelled: each sum has its currency."""
+    sku = await counter.product(10)
+    order = await counter.ordered(sku, "tok_authorize_only")
+    await counter.to_order(order["id"], "capture")
+    await counter.to_order(order["id"], "refunds", {"reason": "late", "amount": 300})
+    await counter.to_order(order["id"], "cancel")
+    told = {one["kind"]: one for one in (await counter.order(order["id"]))["history"]}
+    assert told["captured"]["amount"] == {"amount": 1000, "currency": "EUR"}
+    assert told["refunded"]["amount"] == {"amount": 300, "currency": "EUR"}
+    assert told["cancelled"]["refunded"] == {"amount": 700, "currency": "EUR"}
+
+
+async def test_a_total_may_be_more_than_a_price(counter: Counter) -> None:
+    """Two of the dearest thing: the total can be expected, and given back as it was told."""
+    sku = await counter.product(10, 10**12)
+    expected = {"amount": 2 * 10**12, "currency": "EUR"}
+    order = await counter.buy({sku: 2}, expectedTotal=expected)
+    assert (order.status, order["total"]) == (201, expected)
+    body = {"reason": "x", "amount": order["total"]}
+    refunded = await counter.to_order(order["id"], "refunds", body)
+    assert (refunded.status, refunded["paymentStatus"]) == (201, "refunded")
+
+
+async def test_all_is_shipped_without_a_body(counter: Counter) -> None:
+    """Lines, carrier and tracking may be left out, and so may the body."""
+    order = await counter.ordered(await counter.product(10))
+    path = f"/v1/orders/{order['id']}/fulfillments"
+    shipped = await counter.ask("POST", path, None, **counter.staff)
+    assert (shipped.status, shipped["fulfillmentStatus"]) == (201, "fulfilled")
 
 
 async def test_authorized_then_captured_or_let_go(counter: Counter) -> None:
@@ -274,6 +324,20 @@ async def test_an_erased_customer_s_orders_stay_without_the_customer(counters: O
     await shop.store.settle()
     assert await shop.level(sku) == (9, 0)
     assert await shop.broken() == []
+
+
+async def test_a_cart_s_key_outlives_what_is_in_it(counter: Counter) -> None:
+    """What was sold when the cart was made is not sold any more: the same key, the same answer."""
+    sku = await counter.product(10)
+    body = {"lines": [{"sku": sku, "quantity": 1}]}
+    key = {"idempotency-key": uuid4().hex}
+    made = await counter.ask("POST", "/v1/carts", body, **key)
+    found = await counter.ask("GET", f"/v1/products/kettle-{sku.lower()}")
+    await counter.ask("DELETE", f"/v1/products/{found['id']}", None, **counter.staff)
+    again = await counter.ask("POST", "/v1/carts", body, **key)
+    assert (again.status, again.raw) == (made.status, made.raw) == (201, made.raw)
+    another = await counter.ask("POST", "/v1/carts", body)
+    assert (another.status, another["code"]) == (422, "not_sold")
 
 
 async def test_a_guest_s_cart_is_taken_along(counter: Counter) -> None:

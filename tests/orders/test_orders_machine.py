@@ -149,10 +149,10 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
-        """Before anything was shipped, and once its payment is decided."""
+        """Before anything was shipped; what is not decided yet goes back when it comes in."""
         order = self._some(pick)
         answer = self._staff(order, "cancel")
-        if order.status == "cancelled" or order.shipped or order.payment == "pending":
+        if order.status == "cancelled" or order.shipped:
             assert (answer.status, answer["code"]) == (409, "wrong_order_state")
             return
         assert answer.status == 200, answer
@@ -258,8 +258,8 @@ class OrdersMachine(RuleBasedStateMachine):
         if captured:
             order.paid()
         else:
+            order.mails["payment_failed"] += order.status == "placed"
             order.status, order.payment = "cancelled", "failed"
-            order.mails["payment_failed"] += 1
 
     def _webhook(self, order: Modelled, verdict: str) -> Answer:
         body = dumps(
@@ -341,7 +341,7 @@ class OrdersMachine(RuleBasedStateMachine):
         """What the drain found due just then: the store knows better than the model."""
         for order in self.orders:
             seen = self.do(self.shop.order(order.id))
-            if order.payment == "pending" and seen["paymentStatus"] == "paid":
+            if order.payment == "pending" and seen["paymentStatus"] in ("paid", "refunded"):
                 order.paid()
 
     @rule()

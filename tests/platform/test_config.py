@@ -73,6 +73,44 @@ def test_yes_and_no(text: str, value: bool) -> None:
     assert load(SETTINGS, {"TRADEWIND_LOG_REQUESTS": text})[""].log_requests is value
 
 
+def test_what_could_only_fail_later_is_named_with_the_rest() -> None:
+    """Also where it takes more than a type to see it; and no secret is repeated."""
+    told = faults(
+        {
+            "TRADEWIND_PORT": "0",
+            "TRADEWIND_ENVIRONMENT": "staging",
+            "TRADEWIND_LOG_LEVEL": "loud",
+            "TRADEWIND_SECRET": "too-short",
+            "TRADEWIND_DATABASE_URL": "mysql://root:hunter2@db/shop",
+            "TRADEWIND_PUBLIC_URL": "shop.example",
+            "TRADEWIND_ALLOWED_ORIGINS": "https://one.example,https://two.example/path",
+            "TRADEWIND_TRUSTED_PROXIES": "10.0.0.0/8,proxy",
+            "TRADEWIND_NOTIFICATIONS_SMTP_URL": "http://mail",
+        }
+    )
+    named = [line.partition(":")[0].removeprefix("TRADEWIND_") for line in told.splitlines()]
+    assert sorted(named) == [
+        "ALLOWED_ORIGINS",
+        "DATABASE_URL",
+        "ENVIRONMENT",
+        "LOG_LEVEL",
+        "NOTIFICATIONS_SMTP_URL",
+        "PORT",
+        "PUBLIC_URL",
+        "SECRET",
+        "TRUSTED_PROXIES",
+    ]
+    assert "too-short" not in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("port", ["5433x", "99999", "0"])
+def test_no_strange_port_of_the_database(port: str) -> None:
+    """It would be found out only on connecting."""
+    url = f"postgresql://shop@db:{port}/shop"
+    assert "TRADEWIND_DATABASE_URL" in faults({"TRADEWIND_DATABASE_URL": url})
+
+
 def test_lists_are_separated_by_commas() -> None:
     """Spaces do not count, and nothing is no entry."""
     made = load(SETTINGS, {"TRADEWIND_TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16 ,"})

@@ -47,6 +47,12 @@ async def who(principal: NamedDependency[Principal | None]) -> dict[str, str | N
     return {"role": principal.role if principal else None}
 
 
+@get("/seen")
+async def seen(viewer: NamedDependency[Principal | None]) -> dict[str, str | None]:
+    """Something for everybody."""
+    return {"role": viewer.role if viewer else None}
+
+
 @get("/mine", guards=[signed_in])
 async def mine(principal: NamedDependency[Principal]) -> dict[str, str]:
     """Only for those with a session."""
@@ -79,7 +85,7 @@ async def login() -> Response[None]:
 
 def build(known: Known, settings: WebSettings) -> Front:
     """The routes above with their sessions."""
-    routes = [who, mine, change, for_staff, for_admin, login]
+    routes = [who, seen, mine, change, for_staff, for_admin, login]
     sessions = Sessions(known, settings)
     app: Any = build_application(
         routes, settings=settings, title="Test", version="1", sessions=sessions
@@ -133,6 +139,22 @@ async def test_a_dead_cookie_is_401_and_cleared(served: Any) -> None:
     assert [line.split(";")[0] for line in cleared] == ["session=", "csrf="]
     assert all("Max-Age=0" in line for line in cleared)
     assert (await one.client.post("/login", headers={"Cookie": "session=dead"})).is_success
+
+
+@pytest.mark.asyncio
+async def test_browsing_goes_on_where_a_session_ended(served: Any) -> None:
+    """A dead cookie sees what everybody sees; the answer, which may be kept for all, clears none.
+
+    Whoever lives is known, and a dead bearer token is still told so.
+    """
+    one = await served(build(Known(), WebSettings()))
+    answer = await one.client.get("/seen", headers={"Cookie": "session=dead"})
+    assert (answer.status_code, answer.json()) == (200, {"role": None})
+    assert "set-cookie" not in answer.headers
+    alive = await one.client.get("/seen", headers={"Cookie": "session=staff"})
+    assert alive.json() == {"role": "staff"}
+    for dead in ({"Authorization": "Bearer dead"}, bearer("dead") | {"Cookie": "session=staff"}):
+        assert (await one.client.get("/seen", headers=dead)).status_code == 401
 
 
 @pytest.mark.asyncio

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from tradewind.platform.errors import Invalid, PreconditionFailed
@@ -24,6 +24,7 @@ from tradewind.platform.web.answers import (
 )
 from tradewind.platform.web.application import build_application
 from tradewind.platform.web.front import Front
+from tradewind.platform.web.openapi import build_schema
 from tradewind.platform.web.pages import (
     DEFAULT_LIMIT,
     Cursor,
@@ -173,12 +174,31 @@ async def test_the_schema_documents_callers_and_problems(served: Any) -> None:
     assert (await one.client.get("/schema")).status_code == 404
 
 
+def test_a_path_is_documented_once_whatever_its_parameters_are_called() -> None:
+    """`/things/{id}` and `/things/{slug}` are one path of OpenAPI: two would not be valid."""
+
+    @get("/v1/things/{slug:str}")
+    async def show(slug: FromPath[str]) -> str:
+        return slug
+
+    @delete("/v1/things/{thing_id:uuid}")
+    async def remove(thing_id: FromPath[UUID]) -> None:
+        assert thing_id
+
+    app = build_application([show, remove], settings=WebSettings(), title="Things", version="1")
+    paths = build_schema(app, https=False)["paths"]
+    assert set(paths) == {"/v1/things/{slug}"}
+    assert set(paths["/v1/things/{slug}"]) == {"get", "delete"}
+    for operation in paths["/v1/things/{slug}"].values():
+        assert [one["name"] for one in operation["parameters"]] == ["slug"]
+
+
 @pytest.mark.asyncio
 async def test_options_names_every_method_of_its_path(served: Any) -> None:
     """Also where several handlers share the path."""
     one = await served(build())
     answer = await one.client.options("/v1/things")
-    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, OPTIONS, POST")
+    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     refused = await one.client.delete("/v1/things")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
 

@@ -182,6 +182,23 @@ async def test_used_ones_stay(store: Shop) -> None:
     assert await broken_invariants(store) == []
 
 
+async def test_lost_updates(store: Shop) -> None:
+    """If-Match on an edit that lost a race is 412, and changes nothing."""
+    staff = await store.staff()
+    view = await made(staff, "Raced")
+    path = f"/v1/categories/{view['id']}"
+    seen = (await staff.get(path)).headers["etag"]
+    named = {"If-Match": seen}
+    first = await staff.patch(path, json={"name": f"First {view['slug']}"}, headers=named)
+    assert first.status_code == 200, first.text
+    second = await staff.patch(path, json={"name": f"Second {view['slug']}"}, headers=named)
+    assert (second.status_code, second.json()["code"]) == (412, "precondition_failed")
+    assert (await staff.delete(path, headers=named)).status_code == 412
+    assert (await staff.get(path)).json() == first.json()
+    now = {"If-Match": first.headers["etag"]}
+    assert (await staff.delete(path, headers=now)).status_code == 204
+
+
 async def test_bad_input_is_named(store: Shop) -> None:
     """What cannot be a category is refused, and the fault is named."""
     staff = await store.staff()

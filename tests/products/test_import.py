@@ -61,7 +61,14 @@ async def test_json_lines(store: Shop, tmp_path: Path) -> None:
                 "options": {"Size": "L"},
                 "image": "https://example.com/b.jpg",
             },
-            {"sku": "@c", "title": "Cap", "price_minor": 900, "unknown": [{}]},
+            {
+                "sku": "@c",
+                "title": "Cap",
+                "price_minor": 900,
+                "compareAtPrice": {"amount": 1200, "currency": "EUR"},
+                "onHand": 4,
+                "unknown": [{}],
+            },
         ]
     )
     assert (report.refused, report.products, report.created) == (0, 2, 3), report.refusals
@@ -75,7 +82,10 @@ async def test_json_lines(store: Shop, tmp_path: Path) -> None:
         "b.jpg",
     ]
     assert len(shirt["categories"]) == 2
-    assert (await importer.product("c"))["price"] == {"amount": 900, "currency": "EUR"}
+    cap = await importer.product("c")
+    assert cap["price"] == {"amount": 900, "currency": "EUR"}
+    assert cap["compareAtPrice"] == {"amount": 1200, "currency": "EUR"}
+    assert await importer.moves("c") == [(4, "received")], "the API's own names are understood"
 
 
 @pytest.mark.parametrize(

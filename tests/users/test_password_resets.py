@@ -39,6 +39,20 @@ async def test_a_forgotten_password_is_replaced(users: Instance) -> None:
     assert (await users.client().post("/v1/login", json=old)).status_code == 401
 
 
+async def test_a_repeated_wish_is_answered_alike(users: Instance) -> None:
+    """With its key it is noted once, and the stored answer is the first, byte for byte."""
+    body, headers = {"email": f"nobody-{UUID(int=7).hex}@example.com"}, key()
+    answers = [
+        await users.client().post("/v1/password-resets", json=body, headers=headers)
+        for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].content == answers[1].content
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert len(await users.rows("SELECT FROM reset_requests")) == 1
+    await send_resets(users.context)
+
+
 async def test_the_answer_tells_nothing(users: Instance) -> None:
     """Known, unknown and disabled addresses are answered alike, and by the same statements."""
     account = await users.register()

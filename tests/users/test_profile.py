@@ -157,6 +157,19 @@ async def test_everything_held_about_me(users: Instance) -> None:
     assert me.headers["authorization"].split()[1] not in answer.text
 
 
+async def test_the_password_goes_by_either_name(users: Instance) -> None:
+    """`password` and `currentPassword` are one, for a new address and for the end."""
+    account = await users.register()
+    me = await users.sign_in(account["email"])
+    change = {"email": "new-" + account["email"], "password": "a wrong one"}
+    assert (await me.patch("/v1/me", json=change)).status_code == 403
+    assert (await me.patch("/v1/me", json={**change, "password": PASSWORD})).status_code == 200
+    answer = await me.request("DELETE", "/v1/me", json={})
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["password"]
+    ending = {"currentPassword": PASSWORD}
+    assert (await me.request("DELETE", "/v1/me", json=ending)).status_code == 204
+
+
 async def test_the_end_needs_the_password(users: Instance) -> None:
     """Without it nothing is erased."""
     me = await users.customer()

@@ -17,7 +17,6 @@ from tradewind.platform.embedded.endpoint import Endpoint, find_endpoint
 from tradewind.platform.embedded.server import EmbeddedPostgres
 
 DATABASE = "tradewind"
-SECRET_LENGTH_LEAST = 32
 OTHERS = frozenset({"TRADEWIND_HOME", "TRADEWIND_REAL_YEAR"})
 
 
@@ -39,9 +38,6 @@ def home_of(platform: PlatformSettings) -> Path:
 def secret_of(platform: PlatformSettings, home: Path) -> bytes:
     """The one secret that keys are derived from: the setting, or a random one kept in the home."""
     if platform.secret is not None:
-        if len(platform.secret) < SECRET_LENGTH_LEAST:
-            message = f"TRADEWIND_SECRET: needs {SECRET_LENGTH_LEAST} characters or more"
-            raise ConfigError([message])
         return platform.secret.encode()
     path = home / "secret.key"
     try:
@@ -58,17 +54,10 @@ def secret_of(platform: PlatformSettings, home: Path) -> bytes:
 def address_of_url(url: str) -> Address:
     """`postgresql://user:password@host:port/database?sslmode=…` as an address."""
     parts = urlsplit(url)
-    try:
-        port = parts.port or 5432
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or not port:
-        message = "TRADEWIND_DATABASE_URL: write postgresql://user:password@host:5432/database"
-        raise ConfigError([message])
     options = parse_qs(parts.query)
     return Address(
-        host=options.get("host", [parts.hostname])[0],
-        port=port,
+        host=options.get("host", [parts.hostname or "localhost"])[0],
+        port=parts.port or 5432,
         user=unquote(parts.username or "postgres"),
         password=unquote(parts.password or ""),
         database=unquote(parts.path.lstrip("/")) or "postgres",

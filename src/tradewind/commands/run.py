@@ -15,7 +15,7 @@ from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.server import EmbeddedPostgres
 from tradewind.platform.migrate import migrate
-from tradewind.platform.web.serving import ServingSettings, serve
+from tradewind.platform.web.serving import ServingSettings, check_free, serve
 from tradewind.products.service import load_demo_into_empty
 from tradewind.users.service import add_first_staff
 
@@ -35,6 +35,7 @@ async def run_store(settings: Mapping[str, Any], console: Console) -> None:
         loop.add_signal_handler(number, stop.set)
     started = time.monotonic()
     async with started_database(platform, home, console.print) as (owner, server):
+        check_free(platform.host, platform.port)  # before a password is shown that nobody can use
         await migrate(owner, secret, PACKAGES)
         store = await open_store(settings, owner, secret)
         try:
@@ -45,19 +46,21 @@ async def run_store(settings: Mapping[str, Any], console: Console) -> None:
 
 
 def check_production(settings: Mapping[str, Any]) -> None:
-    """Production starts with nothing that is meant for trying out; raises ConfigError."""
+    """Production starts with nothing that is meant for trying out; raises ConfigError.
+
+    A provider that does not exist is refused everywhere: naming one must not open production to
+    the test provider, which is there for whoever asks for it.
+    """
     platform: PlatformSettings = settings[""]
-    if platform.environment not in ("development", "production"):
-        message = f"TRADEWIND_ENVIRONMENT: {platform.environment!r}; development or production"
-        raise ConfigError([message])
-    if platform.environment == "development":
-        return
+    in_production = platform.environment == "production"
     faults: list[str] = []
-    if settings["orders"].payment_provider == "test":
+    if settings["orders"].payment_provider != "test":
+        faults.append("TRADEWIND_ORDERS_PAYMENT_PROVIDER: there is only `test` so far")
+    elif in_production:
         faults.append("TRADEWIND_ORDERS_PAYMENT_PROVIDER: the test provider is not for production")
-    if platform.secret is None:
+    if in_production and platform.secret is None:
         faults.append("TRADEWIND_SECRET: set one of 32 characters or more in production")
-    if platform.public_url is None:
+    if in_production and platform.public_url is None:
         faults.append("TRADEWIND_PUBLIC_URL: needed in production, for links in mails")
     if faults:
         raise ConfigError(faults)

@@ -6,18 +6,24 @@ variables, else from a `tradewind.toml`, else from the struct's defaults. The pl
 """
 
 import difflib
+import ipaddress
+import logging
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
 PREFIX = "TRADEWIND_"
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
+SECRET_LENGTH_LEAST = 32
+_ORIGIN = re.compile(r"https?://[^\s/?#@\\]+")
 
 
 class ConfigError(Exception):
@@ -43,12 +49,12 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     secret: str | None = None
     """At least 32 characters, the same for every process of one store. If it is not given, a random
     one is made and kept in the home."""
-    environment: str = "development"
+    environment: Literal["development", "production"] = "development"
     """`production` refuses the test payment provider and anything with a default secret."""
     public_url: str | None = None
     """Where customers reach the store: links in mails and the check of `Origin` go by it."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of shop front-ends (CORS, CSRF)."""
+    """Origins of shop front-ends, whose scripts may call with a bearer token (CORS)."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `X-Forwarded-*` counts; loopback is not among them by default."""
     pool_size: Positive = 6
@@ -59,11 +65,45 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """What one client address may ask on average (429 beyond it); without limit if not given."""
     client_burst: Positive = 100
     """How many requests one client may make at once before that counts."""
-    """Requests at work at once; more are answered 503 at once."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_requests: bool = False
     """One line for every request, not only for the failed and the slow."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        if faults := list(_platform_faults(self)):
+            raise ConfigError(faults)
+
+
+def _platform_faults(settings: PlatformSettings) -> Iterator[str]:
+    """What types cannot say; no secret is repeated."""
+    if settings.log_level.upper() not in logging.getLevelNamesMapping():
+        yield f"TRADEWIND_LOG_LEVEL: {settings.log_level!r}; use debug, info, warning or error"
+    if settings.secret is not None and len(settings.secret) < SECRET_LENGTH_LEAST:
+        yield f"TRADEWIND_SECRET: needs {SECRET_LENGTH_LEAST} characters or more"
+    if settings.database_url is not None and not is_postgresql_url(settings.database_url):
+        yield "TRADEWIND_DATABASE_URL: write postgresql://user:password@host:5432/database"
+    if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url.rstrip("/")):
+        yield f"TRADEWIND_PUBLIC_URL: {settings.public_url!r}; write https://shop.example"
+    for origin in settings.allowed_origins:
+        if not _ORIGIN.fullmatch(origin):
+            yield f"TRADEWIND_ALLOWED_ORIGINS: {origin!r}; write https://shop.example"
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError as error:
+            yield f"TRADEWIND_TRUSTED_PROXIES: {error}"
+
+
+def is_postgresql_url(url: str) -> bool:
+    """Whether it names a PostgreSQL, with a port that can be one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("postgres", "postgresql") and bool(parts.hostname) and port != 0
 
 
 def _toml(path: Path | None) -> dict[str, Any]:
@@ -108,8 +148,8 @@ def load(
         faults += _unknown_keys(table, struct, structs, section, toml_path)
         try:
             made[section] = struct(**values)
-        except (TypeError, ValueError) as error:
-            faults.append(f"{section or 'platform'}: {error}")
+        except (ConfigError, TypeError, ValueError) as error:
+            faults += _named(error, prefix, struct)
     for name in sorted(set(environ) - known):
         if name.startswith(PREFIX):
             near = difflib.get_close_matches(name, known, 1)
@@ -132,6 +172,16 @@ def _convert(values: dict[str, Any], name: str, kind: Any, source: str) -> str |
     except msgspec.ValidationError as error:
         return f"{source}: {error} (got {values[name]!r})"
     return None
+
+
+def _named(error: Exception, prefix: str, struct: type[msgspec.Struct]) -> list[str]:
+    """What a struct refused; a fault that begins with a field's name gets its variable's."""
+    if isinstance(error, ConfigError):
+        return error.faults
+    field, _, rest = str(error).partition(" ")
+    if field.rstrip(":") in {known.name for known in msgspec.structs.fields(struct)}:
+        return [f"{prefix}{field.rstrip(':').upper()}: {rest}"]
+    return [f"{prefix.rstrip('_')}: {error}"]
 
 
 def _unknown_keys(

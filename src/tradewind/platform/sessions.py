@@ -8,8 +8,11 @@ token, and an `Origin` of ours. Handlers name their guard and take `principal`:
     @get("/v1/me", guards=[signed_in])
     async def get_me(principal: NamedDependency[Principal]) -> Me: ...
 
+    @get("/v1/orders/{order_id:uuid}")
+    async def get_order(principal: NamedDependency[Principal | None]) -> Order: ...
+
     @get("/v1/products")
-    async def list_products(principal: NamedDependency[Principal | None]) -> Page[Product]: ...
+    async def list_products(viewer: NamedDependency[Principal | None]) -> Page[Product]: ...
 """
 
 import hmac
@@ -162,6 +165,21 @@ def read_cookie(headers: dict[bytes, bytes], name: str) -> str:
 async def principal(request: Connection) -> Principal | None:
     """Dependency `principal`: who asks, or None for a guest."""
     return await _sessions(request).identify(request.scope)  # pyright: ignore[reportArgumentType]  a mapping
+
+
+async def viewer(request: Connection) -> Principal | None:
+    """Dependency `viewer`: who looks at what is for everybody; a cookie that is dead is a guest's.
+
+    So that browsing goes on where a session ended. A dead bearer token is 401 here too: whoever
+    sends one wants to be somebody. The cookie is not cleared, for such answers are kept for all.
+    """
+    try:
+        return await principal(request)
+    except Unauthenticated:
+        if "authorization" in request.headers:
+            raise
+        request.scope.pop(ANSWER_HEADERS_KEY, None)
+        return None
 
 
 async def signed_in(connection: Connection, _: BaseRouteHandler) -> None:

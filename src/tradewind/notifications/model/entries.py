@@ -92,7 +92,7 @@ def _order_cancelled(facts: Facts) -> Words:
     if facts.amount_minor:
         back = f"{formatted(facts.amount_minor, facts.currency)} is on its way back to you."
     else:
-        back = "Nothing was charged."
+        back = "You owe nothing."
     return Words(f"Order {facts.number} cancelled", back)
 
 

@@ -16,11 +16,12 @@ from tradewind.orders.contract import (
     CartEmpty,
     CartNotFound,
 )
+from tradewind.orders.model.order import naming
 from tradewind.orders.store import carts as store
 from tradewind.orders.store.carts import Cart
 from tradewind.platform.database import Transaction
 from tradewind.platform.errors import FieldError, Invalid
-from tradewind.platform.idempotency import Once
+from tradewind.platform.idempotency import Once, find_stored, judge
 from tradewind.platform.ids import digest, new_id, new_token
 from tradewind.platform.money import Money
 from tradewind.platform.web.answers import etag_of_version, require_match
@@ -89,14 +90,17 @@ async def _quote(
 
 
 async def _checked_currency(
-    context: OrdersContext, lines: Sequence[tuple[str, int]], currency: str | None
+    context: OrdersContext,
+    lines: Sequence[tuple[str, int]],
+    currency: str | None,
+    field: str = "lines",
 ) -> str | None:
     """The cart's currency once these lines are in it; raises NotSold or NoPrice."""
     if not lines and currency is None:
         return None
     [quote] = await context.products.quote([Quote(tuple(sku for sku, _ in lines), currency)])
     if isinstance(quote, NotSold | NoPrice):
-        raise quote
+        raise naming(quote, field)
     return currency or quote[0].currency
 
 
@@ -150,6 +154,7 @@ async def create_cart(
 ) -> CartView:
     """A new cart, with its secret token."""
     merged = merge_lines(lines, context)
+    await _refuse_known(context, once)
     currency = await _checked_currency(context, merged, currency)
     token = new_token()
     cart_id = new_id()
@@ -159,6 +164,16 @@ async def create_cart(
     async with context.database.transaction(once) as tx:
         await store.insert_cart(tx, cart, merged)
         return once.answer(view)
+
+
+async def _refuse_known(context: OrdersContext, once: Once) -> None:
+    """Raises what a key that was used before deserves, whatever is sold by now."""
+    if once.key is None:
+        return
+    async with context.database.reading() as reading:
+        [stored] = await find_stored(reading, [once.key])
+    if stored is not None:
+        raise judge(stored, once.key)
 
 
 async def read_cart(
@@ -209,7 +224,7 @@ async def set_line(
     before, _ = await read_cart(context, cart_id, visitor)
     currency = before.currency
     if quantity:
-        currency = await _checked_currency(context, [line], currency)
+        currency = await _checked_currency(context, [line], currency, "sku")
     async with context.database.transaction() as tx:
         cart = await _lock_open(tx, cart_id, visitor, if_match)
         if quantity:
@@ -221,7 +236,8 @@ async def set_line(
             message = f"more than {context.settings.lines_most} different SKUs"
             raise Invalid("The cart is full.", errors=[FieldError("sku", message)])
         if cart.currency is not None and cart.currency != currency:
-            raise NoPrice(f"the cart is in {cart.currency}, {sku} is priced in {currency}")
+            message = f"the cart is in {cart.currency}, {sku} is priced in {currency}"
+            raise NoPrice(message, errors=[FieldError("sku", message)])
         version = await store.update_changed(tx, cart_id, currency)
     changed = msgspec.structs.replace(cart, currency=currency, version=version)
     return await show_cart(context, changed, lines)
@@ -249,7 +265,8 @@ async def wanted_of_cart(
             extra={"orderId": str(cart.order_id)} if cart.state == "checked_out" else None,
         )
     if not lines:
-        raise CartEmpty("Put something into the cart first.")
+        fault = FieldError("lines", "There are none.")
+        raise CartEmpty("Put something into the cart first.", errors=[fault])
     return cart, tuple(Wanted(sku, quantity) for sku, quantity in lines)
 
 

@@ -19,7 +19,7 @@ import structlog
 from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.placing import Finish, Placing
 from tradewind.orders.contract import CartCheckedOut, TotalChanged
-from tradewind.orders.model.order import Draft, NumberTaken, new_number, summed
+from tradewind.orders.model.order import Draft, NumberTaken, naming, new_number, summed
 from tradewind.orders.model.payment import Charge, Charged, ProviderDown, ProviderUnclear
 from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as store
@@ -40,6 +40,8 @@ from tradewind.platform.idempotency import (
 from tradewind.platform.ids import new_id
 from tradewind.platform.money import Money
 from tradewind.products.contract import (
+    NoPrice,
+    NotSold,
     OutOfStock,
     ReservationGone,
     Reserve,
@@ -141,7 +143,7 @@ class Checkouts:
             # Either the first request with this key was answered meanwhile, or its answer is
             # forgotten by now.
             await self.check_key(purchase.key)
-        raise outcome
+        raise naming(outcome) if isinstance(outcome, NotSold | NoPrice) else outcome
 
     async def _decide(self, purchase: Purchase, reserved: Reserved) -> Draft:
         try:

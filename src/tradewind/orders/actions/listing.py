@@ -50,6 +50,9 @@ async def list_all(
 ) -> Page[OrderView]:
     """Everybody's, for staff; `wanted` is an order number or an e-mail address."""
     before = read_cursor(cursor, UUID)
+    wanted = (wanted or "").strip() or None
+    if wanted is not None and "\0" in wanted:
+        raise Invalid("The query is not text.", errors=[FieldError("q", "This is not text.")])
     async with context.database.reading() as reading:
         ids = await store.list_ids(reading, status, wanted, before, limit + 1)
         views = await read_views(reading, ids[:limit])

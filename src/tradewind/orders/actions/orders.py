@@ -5,6 +5,7 @@ as pending, then asked for under its own id; what the provider did not confirm, 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from tradewind.platform.database import Reading, Transaction
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.idempotency import Once, update_answers
 from tradewind.platform.ids import new_id
+from tradewind.platform.money import Money
 
 _log = structlog.get_logger(__name__)
 _REFUND_DUE_SECONDS = 15.0
@@ -105,12 +107,15 @@ async def _lock(tx: Transaction, order_id: UUID) -> tuple[Order, list[Line], Pay
 async def cancel_order(
     context: OrdersContext, order_id: UUID, once: Once, reason: str
 ) -> OrderView:
-    """Stock back, money back; only before anything was shipped."""
+    """Stock back, money back; only before anything was shipped.
+
+    Where the payment is not decided yet, the money goes back when it comes in.
+    """
     async with context.database.transaction(once) as tx:
         order, lines, payment = await _lock(tx, order_id)
         check_cancellable(order)
-        if payment.state in ("pending", "unclear", "capturing"):
-            raise WrongState("the payment is under way; cancel when it is decided")
+        if payment.state == "capturing":
+            raise WrongState("the money is being taken just now; cancel when that is done")
         refund = await cancel_locked(context, tx, order, lines, payment, reason)
         [view] = await read_views(tx, [order_id])
         once.answer(view)
@@ -148,7 +153,7 @@ async def cancel_locked(
         order,
         status="cancelled",
         payment_status="refunded" if refund else None,
-        happened=entry("cancelled", tx.now, reason=reason, refunded=left),
+        happened=entry("cancelled", tx.now, reason=reason, refunded=Money(left, order.currency)),
     )
     sold = tuple(line.sold(restock[line.sku]) for line in lines if line.sku in restock)
     event = OrderCancelled(**common(order), lines=sold, refunded_minor=left)
@@ -177,10 +182,7 @@ async def give_back(
     await checkout_store.insert_transfers(tx, "refund", [moved])
     await payment_store.update_payment(tx, payment.id, refunded_minor=amount_minor)
     await store.update_order(
-        tx,
-        order,
-        payment_status="refunded",
-        happened=entry("refunded", tx.now, refundId=refund.id, amount=amount_minor, reason=reason),
+        tx, order, payment_status="refunded", happened=_refunded(refund, tx.now)
     )
     if amount_minor:
         event = OrderRefunded(
@@ -191,6 +193,11 @@ async def give_back(
             lines=(),
         )
         await context.outbox.add(tx, [event])
+
+
+def _refunded(refund: Refund, at: datetime) -> dict[str, Any]:
+    amount = Money(refund.amount_minor, refund.currency)
+    return entry("refunded", at, refundId=refund.id, amount=amount, reason=refund.reason)
 
 
 async def settle_refund(context: OrdersContext, refund: Refund, provider: str) -> None:
@@ -251,7 +258,7 @@ async def refund_order(
             tx,
             order,
             payment_status=refund_status(payment, amount),
-            happened=entry("refunded", tx.now, refundId=refund.id, amount=amount, reason=reason),
+            happened=_refunded(refund, tx.now),
         )
         event = OrderRefunded(
             **common(order),
@@ -300,9 +307,8 @@ async def note_captured(tx: Transaction, order: Order, payment: Payment) -> None
     await payment_store.update_payment(tx, payment.id, state="captured", captured_minor=amount)
     moved = (order.id, payment.provider, amount, order.currency)
     await checkout_store.insert_transfers(tx, "capture", [moved])
-    await store.update_order(
-        tx, order, payment_status="paid", happened=entry("captured", tx.now, amount=amount)
-    )
+    happened = entry("captured", tx.now, amount=Money(amount, order.currency))
+    await store.update_order(tx, order, payment_status="paid", happened=happened)
     key = await payment_store.find_capture_key(tx, payment.id)
     if key is not None:
         [view] = await read_views(tx, [order.id])

@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from tradewind.orders.contract import RefundTooLarge, SoldLine, WrongState
-from tradewind.platform.errors import Invalid
-from tradewind.products.contract import PricedLine
+from tradewind.platform.errors import FieldError, Invalid
+from tradewind.products.contract import NoPrice, NotSold, PricedLine
 
 Status = Literal["placed", "cancelled"]
 PaymentStatus = Literal["pending", "authorized", "paid", "partially_refunded", "refunded", "failed"]
@@ -140,12 +140,21 @@ def summed(lines: Sequence[PricedLine]) -> tuple[tuple[SoldLine, ...], int]:
     )
     total = sum(line.total_minor for line in sold)
     if total > TOTAL_MOST_MINOR:
-        raise Invalid("the total is more than one order may have; split it")
+        fault = FieldError("lines", f"their total is more than {TOTAL_MOST_MINOR} minor units")
+        raise Invalid("the total is more than one order may have; split it", errors=[fault])
     return sold, total
 
 
+def naming(refusal: NotSold | NoPrice, field: str = "lines") -> NotSold | NoPrice:
+    """The refusal with the fields of the request that it is about."""
+    skus: Sequence[str] = refusal.extra.get("skus", ())
+    faults = [FieldError(field, f"{sku}: {refusal.title.lower()}") for sku in skus[:20]]
+    faults = faults or [FieldError("currency", refusal.detail)]
+    return type(refusal)(refusal.detail, errors=faults, extra=refusal.extra)
+
+
 def entry(kind: str, at: datetime, **more: Any) -> dict[str, Any]:
-    """One line of an order's history."""
+    """One line of an order's history; what it says of money is Money."""
     return {"kind": kind, "at": at, **more}
 
 
@@ -197,7 +206,8 @@ def pick(
         picked[sku] = picked.get(sku, 0) + quantity
     for sku, quantity in picked.items():
         if sku not in left:
-            raise Invalid(f"{sku} is not in this order")
+            fault = FieldError("lines", f"{sku}: not in this order")
+            raise Invalid(f"{sku} is not in this order", errors=[fault])
         if quantity > left[sku]:
             raise WrongState(f"{sku}: {quantity} is more than the {left[sku]} not yet {used}")
     return [(by_sku[sku], quantity) for sku, quantity in picked.items()]

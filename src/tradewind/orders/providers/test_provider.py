@@ -121,9 +121,7 @@ class TestProvider:
             )
         if row is None:
             return None
-        return Charged(
-            row["verdict"], f"test_{attempt_id.hex}", _DECLINED.get(row["token"], "")
-        )
+        return Charged(row["verdict"], f"test_{attempt_id.hex}", _DECLINED.get(row["token"], ""))
 
     async def capture(self, attempt_id: UUID, amount_minor: int) -> None:
         """Takes what was authorized."""

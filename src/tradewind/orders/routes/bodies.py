@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tradewind.orders.model.order import TOTAL_MOST_MINOR
 from tradewind.platform.money import CURRENCIES, Currency, Money
 from tradewind.platform.web.bodies import FieldFault
 
@@ -122,6 +123,21 @@ def refuse_unknown_currency(currency: str | None) -> None:
         raise FieldFault("currency", f"`{currency}` is not an ISO 4217 currency code")
 
 
+class SumBody(msgspec.Struct, frozen=True):
+    """A sum of money, up to what an order may come to; a price may be much less."""
+
+    amount: Annotated[int, Meta(ge=0, le=TOTAL_MOST_MINOR, examples=[3999])]
+    currency: Currency
+
+    def __post_init__(self) -> None:
+        """Only real currencies."""
+        refuse_unknown_currency(self.currency)
+
+    def money(self) -> Money:
+        """For the actions."""
+        return Money(self.amount, self.currency)
+
+
 class CartBody(msgspec.Struct, frozen=True):
     """A new cart."""
 
@@ -146,7 +162,7 @@ class CartCheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
     shipping_address: AddressBody
     payment: PaymentBody
     billing_address: AddressBody | None = None
-    expected_total: Money | None = None
+    expected_total: SumBody | None = None
 
 
 class CheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
@@ -157,7 +173,7 @@ class CheckoutBody(msgspec.Struct, frozen=True, rename="camel"):
     shipping_address: AddressBody
     payment: PaymentBody
     billing_address: AddressBody | None = None
-    expected_total: Money | None = None
+    expected_total: SumBody | None = None
     currency: Currency | None = None
 
     def __post_init__(self) -> None:
@@ -179,7 +195,7 @@ class RefundBody(msgspec.Struct, frozen=True):
     """Money back: an amount in minor units, or lines (their units go back to stock), or all."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
-    amount: Annotated[int, Meta(ge=1, le=10**15)] | Money | None = None
+    amount: Annotated[int, Meta(ge=1, le=TOTAL_MOST_MINOR)] | SumBody | None = None
     lines: Annotated[list[LineBody], Meta(min_length=1)] | None = None
 
     def __post_init__(self) -> None:

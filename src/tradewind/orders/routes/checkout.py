@@ -93,7 +93,7 @@ async def _purchase(
         billing_address=msgspec.to_builtins(billing) if billing else None,
         provider=provider,
         token=data.payment.token,
-        expected_total=data.expected_total,
+        expected_total=data.expected_total.money() if data.expected_total else None,
     )
 
 

@@ -11,10 +11,9 @@ from tradewind.orders.actions import listing
 from tradewind.orders.actions import orders as actions
 from tradewind.orders.actions.context import OrdersContext
 from tradewind.orders.actions.views import OrderView
-from tradewind.orders.routes.bodies import FulfillmentBody, ReasonBody, RefundBody
+from tradewind.orders.routes.bodies import FulfillmentBody, ReasonBody, RefundBody, SumBody
 from tradewind.platform.errors import Denied, FieldError, Invalid, Unauthenticated
 from tradewind.platform.idempotency import Once
-from tradewind.platform.money import Money
 from tradewind.platform.principals import Principal
 from tradewind.platform.sessions import staff
 from tradewind.platform.web.answers import etag_of_version
@@ -114,11 +113,11 @@ async def refund_order(
     await key_of(request)
     lines = [(line.sku, line.quantity) for line in data.lines] if data.lines else None
     amount = data.amount
-    if isinstance(amount, Money):
+    if isinstance(amount, SumBody):
         if not amount.amount:
             fault = FieldError("amount.amount", "must be 1 or more")
             raise Invalid("Nothing cannot be refunded.", errors=[fault])
-        amount = await listing.amount_in_currency(orders, order_id, amount)
+        amount = await listing.amount_in_currency(orders, order_id, amount.money())
     view = await actions.refund_order(orders, order_id, amount, lines, data.reason, once)
     return Response(view, status_code=201, headers={"ETag": etag_of_version(view.version)})
 
@@ -126,13 +125,14 @@ async def refund_order(
 @post("/v1/orders/{order_id:uuid}/fulfillments", guards=[staff], tags=TAGS)
 async def ship_order(
     order_id: FromPath[UUID],
-    data: JSONBody[FulfillmentBody],
     orders: NamedDependency[OrdersContext],
     once: NamedDependency[Once],
+    data: JSONBody[FulfillmentBody | None] = None,
 ) -> Response[OrderView]:
     """Ship lines, or all that is left."""
-    lines = [(line.sku, line.quantity) for line in data.lines] if data.lines else None
-    view = await actions.ship_order(orders, order_id, lines, data.carrier, data.tracking, once)
+    parcel = data or FulfillmentBody()
+    lines = [(line.sku, line.quantity) for line in parcel.lines] if parcel.lines else None
+    view = await actions.ship_order(orders, order_id, lines, parcel.carrier, parcel.tracking, once)
     return Response(view, status_code=201, headers={"ETag": etag_of_version(view.version)})
 
 

@@ -8,13 +8,14 @@ How a handler is written:
   `FromQuery[...]`, or `Annotated[..., QueryParameter(name=...)]` for camelCase.
 - Lists take `limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None` and answer a `Page`.
 - `principal: NamedDependency[Principal | None]` is who asks; behind a guard of `sessions` it is
-  `NamedDependency[Principal]`.
+  `NamedDependency[Principal]`. `viewer` is the same where all may look: a dead cookie is a guest's.
 - It returns a struct (or `Response[Struct]` for headers), and raises the errors of `errors`.
 - Its docstring is its description in the schema.
 - No `from __future__ import annotations`: Litestar reads the types at run time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -26,7 +27,8 @@ from litestar.openapi.spec import Tag
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from tradewind.platform.sessions import SESSIONS_STATE_KEY, Sessions, principal
+from tradewind.platform.sessions import SESSIONS_STATE_KEY, Sessions, principal, viewer
+from tradewind.platform.web.answers import etag_of_body
 from tradewind.platform.web.bodies import StrictRequest
 from tradewind.platform.web.docs_page import draw
 from tradewind.platform.web.openapi import build_schema, operation_id
@@ -72,7 +74,11 @@ def build_application(  # noqa: PLR0913  every one named, most with a default
     app = Litestar(
         [*routes, *_documentation(https=settings.https)],
         request_class=StrictRequest,
-        dependencies={"principal": Provide(principal), **(dependencies or {})},
+        dependencies={
+            "principal": Provide(principal),
+            "viewer": Provide(viewer),
+            **(dependencies or {}),
+        },
         exception_handlers=handlers,
         openapi_config=config,
         logging_config=None,
@@ -88,13 +94,16 @@ def _complete_options(app: Litestar) -> None:
     """Make OPTIONS name every method of its path.
 
     Litestar's handler for it names those of the first handler that was registered for the path:
-    it holds on to a route that was replaced when the next handler came. Here it gets the last.
+    it holds on to a route that was replaced when the next handler came. Here it gets those of the
+    last; whatever answers GET answers HEAD.
     """
     for route in app.routes:
         if isinstance(route, HTTPRoute) and "OPTIONS" in route.route_handler_map:
             answering: Any = route.route_handler_map["OPTIONS"][0].fn
             if answering.__name__ == "options_handler":
-                answering.__closure__[0].cell_contents = route
+                more = {"HEAD"} if "GET" in route.methods else set[str]()
+                methods = {str(method) for method in route.methods} | more
+                answering.__closure__[0].cell_contents = SimpleNamespace(methods=methods)
 
 
 def _documentation(*, https: bool) -> list[ControllerRouterHandler]:
@@ -109,7 +118,7 @@ def _documentation(*, https: bool) -> list[ControllerRouterHandler]:
     def answer(request: Request[Any, Any, Any], name: str, media_type: str) -> Response[bytes]:
         if not drawn:
             make(request.app)
-        caching = {"Cache-Control": "public, max-age=60"}
+        caching = {"Cache-Control": "public, max-age=60", "ETag": etag_of_body(drawn[name])}
         return Response(drawn[name], media_type=media_type, headers=caching)
 
     @get("/openapi.json", include_in_schema=False, sync_to_thread=False)

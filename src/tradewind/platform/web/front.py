@@ -24,13 +24,14 @@ from tradewind.platform.web.problems import internal_error, log_unexpected, send
 from tradewind.platform.web.receiving import Replay, read_body
 from tradewind.platform.web.screening import (
     Screen,
+    coding_fault,
     declared_length,
     has_body,
 )
 from tradewind.platform.web.sending import CLOSE, Outgoing, OutgoingRules
 from tradewind.platform.web.settings import WebSettings
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _NEVER_LIMITED = frozenset({"/healthz", "/readyz"})
 _READS = frozenset({"GET", "HEAD"})
 _FAILED = 500
@@ -180,7 +181,8 @@ class Front:
         self, path: str, named: Mapping[bytes, bytes], receive: Receive
     ) -> bytes | StoreError:
         limit = self._screen.body_limit(path)
-        refusal = declared_length(named.get(b"content-length"), limit)
+        refusal = coding_fault(named.get(b"transfer-encoding"))
+        refusal = refusal or declared_length(named.get(b"content-length"), limit)
         if refusal is not None:
             return refusal
         return await read_body(receive, limit, self._settings.body_seconds)

@@ -4,6 +4,7 @@ Litestar writes the OpenAPI 3.1 document from the handlers; this adds what is tr
 (problems in RFC 9457, who may call) and takes out what Litestar assumes (its own error format).
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
@@ -20,6 +21,7 @@ Json = dict[str, Any]
 
 _WHO: Mapping[Any, str] = {signed_in: "session", staff: "staff", admin: "admin"}
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_PARAMETER = re.compile(r"\{[^}]*\}")
 _PROBLEMS = (400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 429, 431, 500, 503)
 _PROBLEM_SCHEMA: Json = {
     "title": "Problem",
@@ -76,7 +78,24 @@ def build_schema(app: Litestar, *, https: bool) -> Json:
         for method, operation in item.items():
             if method in _METHODS:
                 _complete(operation, callers.get((path, method.upper()), "anyone"))
+    _join_alike(paths)
     return document
+
+
+def _join_alike(paths: dict[str, dict[str, Json]]) -> None:
+    """Makes paths that differ in the names of their parameters only one path, as OpenAPI asks."""
+    first: dict[str, str] = {}
+    for path in list(paths):
+        kept = first.setdefault(_PARAMETER.sub("{}", path), path)
+        if kept == path:
+            continue
+        renamed = dict(zip(_PARAMETER.findall(path), _PARAMETER.findall(kept), strict=True))
+        item = paths.pop(path)
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["name"] = renamed["{" + parameter["name"] + "}"][1:-1]
+        paths[kept].update(item)
 
 
 def _problem_response(status: int) -> Json:

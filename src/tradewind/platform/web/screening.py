@@ -89,6 +89,13 @@ def declared_length(value: bytes | None, limit: int) -> StoreError | None:
     return None
 
 
+def coding_fault(value: bytes | None) -> StoreError | None:
+    """Why a `Transfer-Encoding` is refused, or None: a body in another coding would be misread."""
+    if value is None or value.strip().lower() == b"chunked":
+        return None
+    return BadRequest("The only Transfer-Encoding that is read is chunked.")
+
+
 def too_large(limit: int) -> StoreError:
     """The refusal of a body beyond its limit."""
     return TooLarge(f"The body may have up to {limit} bytes.")

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from tradewind.platform.database import Transaction
 from tradewind.platform.idempotency import Once
 from tradewind.platform.ids import new_id
+from tradewind.platform.web.answers import etag_of_body, require_match
 from tradewind.products.actions.context import ProductsContext
 from tradewind.products.model.catalogue import CATEGORIES_TAG, category_tag
 from tradewind.products.model.categories import (
@@ -85,11 +86,11 @@ async def create_category(context: ProductsContext, edit: CategoryEdit, once: On
 
 
 async def edit_category(
-    context: ProductsContext, category_id: UUID, edit: CategoryEdit
+    context: ProductsContext, category_id: UUID, edit: CategoryEdit, if_match: str | None
 ) -> CategoryView:
     """Renames or moves a category with all that lies in it."""
     async with context.database.transaction() as tx:
-        before, tree = await _lock(tx, category_id)
+        before, tree = await _lock(tx, category_id, if_match)
         parent_id = before.parent_id if edit.parent_id is UNSET else edit.parent_id
         after = msgspec.structs.replace(
             before,
@@ -108,10 +109,12 @@ async def edit_category(
         return category_view(after)
 
 
-async def delete_category(context: ProductsContext, category_id: UUID) -> None:
+async def delete_category(
+    context: ProductsContext, category_id: UUID, if_match: str | None
+) -> None:
     """Removes a category that is not in use."""
     async with context.database.transaction() as tx:
-        _, tree = await _lock(tx, category_id)
+        _, tree = await _lock(tx, category_id, if_match)
         if any(one.parent_id == category_id for one in tree.values()):
             raise CategoryInUse("It has subcategories; move or delete them first.")
         placed = await categories.lock_placed(tx, category_id)
@@ -123,11 +126,19 @@ async def delete_category(context: ProductsContext, category_id: UUID) -> None:
         await _tell(context, tx, category_id)
 
 
-async def _lock(tx: Transaction, category_id: UUID) -> tuple[Category, dict[UUID, Category]]:
+def etag_of_category(view: CategoryView) -> str:
+    """The strong entity tag of a category."""
+    return etag_of_body(msgspec.json.encode(view))
+
+
+async def _lock(
+    tx: Transaction, category_id: UUID, if_match: str | None
+) -> tuple[Category, dict[UUID, Category]]:
     await categories.lock_tree(tx)
     tree = await categories.list_categories(tx)
     if category_id not in tree:
         raise CategoryNotFound("There is no such category.")
+    require_match(if_match, etag_of_category(category_view(tree[category_id])))
     return tree[category_id], tree
 
 

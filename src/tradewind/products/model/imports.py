@@ -36,6 +36,7 @@ IMAGES_MOST = 20
 _STATUSES: dict[str, Status] = {one: one for one in get_args(Status)}
 _PREFIXES = ("attributes.", "options.")
 _DECIMAL = re.compile(r"(\d{1,13})(?:[.,](\d{1,12}))?", re.ASCII)
+_WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _INTEGER = re.compile(r"\d{1,13}", re.ASCII)
 _URL = re.compile(r"(?:https?://[^\s\"'<>/]+(?:/[^\s\"'<>]*)?|/v1/pictures/[\w.-]+)", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -76,12 +77,12 @@ class _FaultyCell(Exception):
 
 
 def our_column(name: str) -> str | None:
-    """Our column of this name, however it is written; None where there is none."""
+    """Our column of this name, however it is written (`onHand`); None where there is none."""
     plain = name.strip()
     for prefix in _PREFIXES:
         if plain.lower().startswith(prefix) and len(plain) > len(prefix):
             return prefix + plain[len(prefix) :]
-    known = plain.lower().replace(" ", "_")
+    known = _WORD_BEGINS.sub("_", plain).lower().replace(" ", "_")
     return known if known in COLUMNS else None
 
 

@@ -1,10 +1,10 @@
 """Categories over HTTP; one rule: the tree is told whole, unless a `limit` is asked for."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -72,27 +72,33 @@ async def create_category(
     data: JSONBody[NewCategoryBody],
     products: NamedDependency[ProductsContext],
     once: NamedDependency[Once],
-) -> CategoryView:
+) -> Response[CategoryView]:
     """Make a category."""
-    return await categories.create_category(products, data.edit(), once)
+    view = await categories.create_category(products, data.edit(), once)
+    return Response(view, headers={"ETag": categories.etag_of_category(view)})
 
 
 @patch("/v1/categories/{category_id:uuid}", guards=[staff], tags=TAGS)
 async def edit_category(
+    request: Request[Any, Any, Any],
     category_id: FromPath[UUID],
     data: JSONBody[CategoryPatchBody],
     products: NamedDependency[ProductsContext],
-) -> CategoryView:
-    """Rename or move a category with all that lies in it."""
-    return await categories.edit_category(products, category_id, data.edit())
+) -> Response[CategoryView]:
+    """Rename or move a category with all in it; with `If-Match` only if nobody else did."""
+    if_match = request.headers.get("if-match")
+    view = await categories.edit_category(products, category_id, data.edit(), if_match)
+    return Response(view, headers={"ETag": categories.etag_of_category(view)})
 
 
 @delete("/v1/categories/{category_id:uuid}", guards=[staff], tags=TAGS)
 async def delete_category(
-    category_id: FromPath[UUID], products: NamedDependency[ProductsContext]
+    request: Request[Any, Any, Any],
+    category_id: FromPath[UUID],
+    products: NamedDependency[ProductsContext],
 ) -> None:
     """Delete a category; refused while it has subcategories or products not archived."""
-    await categories.delete_category(products, category_id)
+    await categories.delete_category(products, category_id, request.headers.get("if-match"))
 
 
 HANDLERS = (list_categories, get_category, create_category, edit_category, delete_category)

@@ -87,7 +87,7 @@ class ProductPage(msgspec.Struct, frozen=True):
 @get("/v1/products", tags=TAGS)
 async def list_products(
     products: NamedDependency[ProductsContext],
-    principal: NamedDependency[Principal | None],
+    viewer: NamedDependency[Principal | None],
     q: _Q = None,
     category: _CategoryName = None,
     min_price: _MinPrice = None,
@@ -103,9 +103,9 @@ async def list_products(
 
     `minPrice` and `maxPrice` are compared with the price of a product's cheapest variant.
     """
-    if status not in (None, "active") and not (principal and principal.is_staff):
+    if status not in (None, "active") and not (viewer and viewer.is_staff):
         message = "Only staff see what is not active."
-        raise Denied(message) if principal else Unauthenticated(message)
+        raise Denied(message) if viewer else Unauthenticated(message)
     wish = Wish(
         sought=Sought(
             min_price_minor=min_price,
@@ -141,10 +141,10 @@ def _public(context: ProductsContext, tags: set[str], etag: str) -> dict[str, st
 async def get_product(
     id_or_slug: FromPath[str],
     products: NamedDependency[ProductsContext],
-    principal: NamedDependency[Principal | None],
+    viewer: NamedDependency[Principal | None],
 ) -> Response[ProductView]:
     """Show a product, by id or slug; what is not active only to staff."""
-    is_staff = principal is not None and principal.is_staff
+    is_staff = viewer is not None and viewer.is_staff
     view, version = await catalogue.show_product(products, id_or_slug, staff=is_staff)
     etag = etag_of_view(view, version)
     if view.status != "active":

@@ -56,7 +56,7 @@ async def request_reset(ctx: UsersContext, email: str, once: Once) -> None:
         if address is not None:
             await tokens.insert_reset_request(tx, new_id(), address.key)
         tx.after_commit(ctx.reset_bell.ring)
-        once.answer(NOTHING)
+        once.answer(None)  # 202 is answered with `null`, and so is its replay
 
 
 async def send_resets(ctx: UsersContext) -> bool:

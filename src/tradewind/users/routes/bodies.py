@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from tradewind.platform.principals import Role
+from tradewind.platform.web.bodies import FieldFault
 from tradewind.users.model.shapes import CLEAN, LineOrNone
 
 TYPED_LONGEST = 1024
@@ -54,18 +55,33 @@ class OldBody(msgspec.Struct, frozen=True):
 
 
 class ProfileBody(msgspec.Struct, frozen=True, rename="camel"):
-    """What is to change; what is not given stays. A new e-mail address needs the password."""
+    """What is to change; what is not given stays. A new e-mail address needs the password.
+
+    `password` is another name for `currentPassword`, as erasure calls it.
+    """
 
     name: LineOrNone | msgspec.UnsetType = msgspec.UNSET
     username: UsernameText | msgspec.UnsetType = msgspec.UNSET
     email: EmailText | msgspec.UnsetType = msgspec.UNSET
     current_password: Password | None = None
+    password: Password | None = None
 
 
-class EraseBody(msgspec.Struct, frozen=True):
-    """The end of an account."""
+class EraseBody(msgspec.Struct, frozen=True, rename="camel"):
+    """The end of an account. `currentPassword` is another name for `password`."""
 
-    password: Password
+    password: Password | None = None
+    current_password: Password | None = None
+
+    def __post_init__(self) -> None:
+        """One of the two must be there."""
+        if self.shown is None:
+            raise FieldFault("password", "This field is required.")
+
+    @property
+    def shown(self) -> str | None:
+        """The password, under whichever name it came."""
+        return self.password or self.current_password
 
 
 class PasswordBody(msgspec.Struct, frozen=True, rename="camel"):

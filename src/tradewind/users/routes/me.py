@@ -57,7 +57,7 @@ async def change_me(
         name=data.name,
         username=data.username,
         email=data.email,
-        current_password=data.current_password,
+        current_password=data.current_password or data.password,
     )
     if_match = request.headers.get("if-match")
 
@@ -75,7 +75,7 @@ async def erase_me(
     client: NamedDependency[Client],
 ) -> None:
     """Erase my account and everything that says whose it was."""
-    await profile.erase_account(users, principal, data.password, client)
+    await profile.erase_account(users, principal, data.shown or "", client)
 
 
 @get("/v1/me/export", guards=[signed_in], tags=TAGS)

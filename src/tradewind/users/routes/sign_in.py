@@ -2,7 +2,7 @@
 
 import hmac
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -139,7 +139,7 @@ def _cookie(text: str) -> Cookie:
         value=value,
         path=named["Path"],
         max_age=int(named["Max-Age"]),
-        samesite="lax",
+        samesite=cast("Any", named["SameSite"]),  # the framework knows it in lower case only
         httponly="HttpOnly" in named,
         secure="Secure" in named,
     )
