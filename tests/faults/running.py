@@ -108,6 +108,13 @@ class RunningStore:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    async def says(self, words: str) -> None:
+        """Waits until it prints these words, from now on."""
+        seen, deadline = len(self.said), asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while not any(words in line for line in self.said[seen:]):
+            assert asyncio.get_running_loop().time() < deadline, self.said[-20:]
+            await asyncio.sleep(0.05)
+
     async def stop(self) -> None:
         """Ends it in order."""
         if self._process is not None and self._process.returncode is None:

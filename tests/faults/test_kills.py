@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from faults.running import PATIENCE_SECONDS, Crowd, RunningStore
 from tradewind.platform.embedded.endpoint import find_endpoint
+from tradewind.platform.embedded.home import Home
 
 pytestmark = pytest.mark.asyncio
 
@@ -137,6 +138,24 @@ async def test_the_database_is_killed(running: RunningStore, crowd: Crowd) -> No
         heard += wish.heard
     assert heard["503"], "nobody was told to come back"
     assert set(heard) <= {"503", "409"}, "the store itself always answered"
+    await assert_one_end_each(running, crowd)
+
+
+async def test_the_database_does_not_come_up_for_a_while(
+    running: RunningStore, crowd: Crowd
+) -> None:
+    """Whatever keeps it down, it is tried again, and again, until it comes up; then all goes on."""
+    settings = Home.at(running.home).data / "postgresql.auto.conf"
+    kept = settings.read_text()
+    buying = asyncio.create_task(crowd.buy(4))
+    await crowd.until(20)
+    settings.write_text(f"{kept}nonsense = 1\n")
+    running.signal_database(signal.SIGKILL)
+    await running.says("embedded database")  # the third failure in a row is an error
+    settings.write_text(kept)
+    await crowd.until(crowd.acknowledged + 20)
+    crowd.end()
+    await buying
     await assert_one_end_each(running, crowd)
 
 

@@ -14,6 +14,7 @@ from tradewind.compose import PACKAGES, Store, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.server import EmbeddedPostgres
+from tradewind.platform.lifecycle import Worker
 from tradewind.platform.migrate import migrate
 from tradewind.platform.web.serving import ServingSettings, check_free, serve
 from tradewind.products.service import load_demo_into_empty
@@ -93,10 +94,10 @@ async def _serve(
         console.print(f"Ready: http://{host}:{platform.port}", highlight=False, soft_wrap=True)
         console.print(f"[dim]after {time.monotonic() - started:.1f} s; Ctrl-C ends it[/dim]")
 
-    watching = [
-        asyncio.create_task(_watch(server, stop, console)),
-        asyncio.create_task(_drain(store, stop)),
-    ]
+    draining = asyncio.create_task(_drain(store, stop))
+    watching = _watching(server, stop, console) if server is not None else None
+    if watching is not None:
+        watching.start()
     try:
         await serve(
             store.app,
@@ -108,9 +109,10 @@ async def _serve(
         )
     finally:
         store.health.draining = True
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        if watching is not None:
+            await watching.stop(patience_seconds=0)
 
 
 async def _drain(store: Store, stop: asyncio.Event) -> None:
@@ -119,17 +121,23 @@ async def _drain(store: Store, stop: asyncio.Event) -> None:
     store.health.draining = True
 
 
-async def _watch(server: EmbeddedPostgres | None, stop: asyncio.Event, console: Console) -> None:
-    """Starts the embedded database again if it ends; the store waits for it meanwhile."""
-    if server is None:
-        return
-    while not stop.is_set():
-        code = await server.wait()
-        if stop.is_set():
-            return
-        console.print(f"PostgreSQL ended with code {code}; starting it again.")
+def _watching(server: EmbeddedPostgres, stop: asyncio.Event, console: Console) -> Worker:
+    """Starts the embedded database again when it ends, and again where that fails.
+
+    The store waits for it meanwhile: what it is asked is answered 503.
+    """
+
+    async def step() -> bool:
+        if server.pid is not None:
+            code = await server.wait()
+            if stop.is_set():
+                return False
+            console.print(f"PostgreSQL ended with code {code}; starting it again.")
         await server.stop()
         await server.start()
+        return True
+
+    return Worker("embedded database", step, every_seconds=1.0)
 
 
 async def migrate_store(settings: Mapping[str, Any], console: Console) -> None:

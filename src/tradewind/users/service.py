@@ -11,7 +11,7 @@ from litestar.di import Provide
 
 from tradewind.notifications.contract import Notifications
 from tradewind.orders.contract import Orders
-from tradewind.platform.config import ConfigError, PlatformSettings
+from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Database
 from tradewind.platform.ids import derive
 from tradewind.platform.inbox import Inbox
@@ -150,10 +150,7 @@ def _common_passwords() -> frozenset[str]:
 
 def _client(platform: PlatformSettings) -> Provide:
     """Dependency `client`: where a request comes from, as far as our own proxies say."""
-    try:
-        networks = parse_networks(platform.trusted_proxies)
-    except ValueError as error:
-        raise ConfigError([f"TRADEWIND_TRUSTED_PROXIES: {error}"]) from error
+    networks = parse_networks(platform.trusted_proxies)
 
     def client_of(request: Request[Any, Any, Any]) -> Client:
         scope: Any = request.scope  # the framework's type is narrower than what a server sends
