@@ -17,7 +17,7 @@ MARK = re.compile(
 )
 MAY_READ_THE_ENVIRONMENT = {
     "src/tradewind/commands/place.py",  # where settings are loaded
-    "src/tradewind/platform/embedded/process.py",  # what a program of PostgreSQL inherits
+    "src/tradewind/platform/processes.py",  # what a program that we start inherits
 }
 
 

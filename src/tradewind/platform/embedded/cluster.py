@@ -10,7 +10,7 @@ from pathlib import Path
 from tradewind.platform.embedded import settings
 from tradewind.platform.embedded.errors import EmbeddedError, disk_full
 from tradewind.platform.embedded.home import Home, give_tree, last_words, sync_folder
-from tradewind.platform.embedded.process import Command, Leashed
+from tradewind.platform.processes import Command, Leashed
 from tradewind.platform.embedded.programs import Programs
 
 SUPERUSER = "postgres"

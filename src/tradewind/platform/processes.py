@@ -1,7 +1,7 @@
 """Starting a program on a leash. The rule: when its owner is gone, however it went, it ends.
 
 The owner alone holds the write end of a pipe. A tiny shell waits at the other end and sends
-SIGINT to the program once the pipe closes, which the kernel does even for an owner that was
+a signal to the program once the pipe closes, which the kernel does even for an owner that was
 killed with -9. PR_SET_PDEATHSIG would not do: the change of credentials by `unshare` clears it.
 """
 
@@ -13,8 +13,8 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypedDict
 
@@ -23,7 +23,9 @@ from typing import Protocol, TypedDict
 # A word on the pipe says that the program has ended, and its number may be someone else's now.
 _LEASH = """
 exec 3<&0 </dev/null
-( ( trap '' HUP INT QUIT TERM; read -r word <&3 || kill -s INT "$$" ) >/dev/null 2>&1 & )
+signal=$1; shift
+( ( trap '' HUP INT QUIT TERM
+    read -r word <&3 || { kill -s "$signal" "$$"; kill -s CONT "$$"; } ) >/dev/null 2>&1 & )
 exec 3<&- "$@"
 """
 _WATCHER_LEAVES_SECONDS = 5.0
@@ -43,14 +45,27 @@ class Identity(Protocol):
         ...
 
 
+class Ourselves:
+    """A program is run by whoever we are."""
+
+    prefix: tuple[str, ...] = ()
+    switch_to: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to start: its arguments, who runs it, where, and the file it writes to."""
+    """A program to start: its arguments, who runs it, where, and the file it writes to.
+
+    `environment` is added to the little that every program of ours inherits; `orphaned` is the
+    signal that ends it when its owner is gone.
+    """
 
     arguments: Sequence[str]
     identity: Identity
     folder: Path
     output: int
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    orphaned: signal.Signals = signal.SIGINT
 
 
 class Leashed:
@@ -63,12 +78,12 @@ class Leashed:
         try:
             # Not asyncio's own: uvloop's cannot change the user.
             self._process = subprocess.Popen(  # noqa: S603  a program of ours
-                ["/bin/sh", "-c", _LEASH, "sh", *command.identity.prefix, *command.arguments],
+                [*_leash(command.orphaned), *command.identity.prefix, *command.arguments],
                 stdin=watched,
                 stdout=command.output,
                 stderr=command.output,
                 cwd=command.folder,
-                env=plain_environment(),
+                env=plain_environment() | dict(command.environment),
                 start_new_session=True,
                 umask=0o077,
                 **user_arguments(command.identity),
@@ -81,7 +96,7 @@ class Leashed:
         self._held = held
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
-        threading.Thread(target=self._reap, name="embedded-postgres", daemon=True).start()
+        threading.Thread(target=self._reap, name=f"reap {self._process.pid}", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -124,8 +139,12 @@ class Leashed:
             self._ended.set_result(code)
 
 
+def _leash(orphaned: signal.Signals) -> tuple[str, ...]:
+    return "/bin/sh", "-c", _LEASH, "sh", orphaned.name.removeprefix("SIG")
+
+
 def plain_environment() -> dict[str, str]:
-    """Return what PostgreSQL's programs may see: no secret, no PG variable, no locale of ours."""
+    """Return what programs that we start may see: no secret, no PG variable, no locale of ours."""
     inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", **inherited}
 

@@ -1,0 +1,1 @@
+"""The whole topology on one machine, without containers."""

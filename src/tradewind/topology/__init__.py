@@ -1,0 +1,1 @@
+"""What runs where when the store is split, and what is generated from that."""
