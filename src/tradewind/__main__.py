@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import uvloop
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 
 from tradewind import __version__
-from tradewind.commands import catalogue, check, events, people, place, run
+from tradewind.commands import catalogue, check, events, people, place, run, split
 from tradewind.commands.doctor import diagnose
 from tradewind.platform.config import ConfigError
 from tradewind.platform.database import DatabaseDown
@@ -20,6 +21,8 @@ from tradewind.platform.errors import Invalid, StoreError
 from tradewind.platform.migrate import MigrationError
 from tradewind.platform.telemetry import configure_logging
 from tradewind.platform.web.serving import ListenFailed
+from tradewind.split.installing import ServersMissing
+from tradewind.split.programs import StartFailed
 
 app = App(
     name="tradewind",
@@ -40,6 +43,8 @@ _EXPECTED = (
     StoreError,
     OSError,
     people.ImportUnreadable,
+    ServersMissing,
+    StartFailed,
 )
 _CONSOLE = Console(soft_wrap=True)
 _COMPLAINTS = Console(stderr=True, soft_wrap=True)
@@ -75,12 +80,38 @@ def run_command(*services: Literal["users", "products", "orders", "notifications
     Parameters
     ----------
     services
-        Only these services; a store in several processes is not built yet.
+        Only these, on a database that is migrated; the others run elsewhere.
     """
     if services:
-        _COMPLAINTS.print("tradewind: only the whole store runs today: `tradewind run`")
-        sys.exit(1)
-    _carry_out(lambda settings: run.run_store(settings, _CONSOLE))
+        names = tuple(dict.fromkeys(services))
+        _carry_out(lambda settings: run.run_services(settings, names, _CONSOLE))
+    else:
+        _carry_out(lambda settings: run.run_store(settings, _CONSOLE))
+
+
+@app.command(name="split")
+def split_command(
+    *,
+    instances: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    first_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65000))] = 8100,
+    certificate: Path | None = None,
+) -> None:
+    """Run four services behind a load balancer, with all the servers they need.
+
+    Parameters
+    ----------
+    instances
+        How many of a service, as `orders=3`; may be repeated. Two of each if not said.
+    first_port
+        Of the ports between the parts, one after the other; 0 for whichever are free.
+    certificate
+        A PEM file with private key and certificate: then clients come in by TLS.
+    """
+    _carry_out(
+        lambda settings: split.run_split(
+            settings, split.read_options(instances, first_port, certificate), _CONSOLE
+        )
+    )
 
 
 @app.command
@@ -150,9 +181,44 @@ def parked() -> None:
 
 
 @events_app.command
-def replay() -> None:
-    """Try every parked event again."""
-    _carry_out(lambda settings: events.replay_parked(settings, _CONSOLE))
+def replay(
+    *,
+    event: Annotated[tuple[UUID, ...], Parameter(negative="")] = (),
+    service: Literal["users", "products", "orders", "notifications"] | None = None,
+) -> None:
+    """Try parked events again; what was done before is not done twice.
+
+    Parameters
+    ----------
+    event
+        Only this one; may be repeated. All if not given.
+    service
+        Only what this service could not take.
+    """
+    _carry_out(lambda settings: events.replay_parked(settings, _CONSOLE, event, service))
+
+
+@events_app.command
+def drop(
+    *ids: UUID,
+    all: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002  the flag's name
+    service: Literal["users", "products", "orders", "notifications"] | None = None,
+) -> None:
+    """Give parked events up for good. What they tell of is not done any more.
+
+    Parameters
+    ----------
+    ids
+        The events, as `tradewind events parked` shows them.
+    all
+        Every parked event.
+    service
+        Only what this service could not take.
+    """
+    if bool(ids) == all:
+        _complain("name the events to drop, or --all")
+        sys.exit(2)
+    _carry_out(lambda settings: events.drop_parked(settings, _CONSOLE, ids, service))
 
 
 @events_app.command

@@ -23,17 +23,30 @@ from architecture.tree import (
 )
 
 FACES = {"graphql", "storefront", "console"}
-HOUSE = {"__init__.py", "__main__.py", "compose.py", "commands", "platform", *SERVICES}
+HOUSE = {
+    "__init__.py",
+    "__main__.py",
+    "compose.py",
+    "commands",
+    "platform",
+    "split",
+    "topology",
+    *SERVICES,
+}
 DOCUMENTS = {"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "STYLE.md"}
 TOP = {"Makefile", "docs", "pyproject.toml", "requirements", "src", "tests", "typings"}
 LATER = {"LICENSE", "bench", "deploy"}
 TESTS = {
     "conftest.py",
     "shop.py",
+    "servers.py",
+    "pairs.py",
+    "paged.py",
     "real_year",
     "platform",
     "contracts",
     "journeys",
+    "topology",
     "faults",
     "architecture",
     *SERVICES,

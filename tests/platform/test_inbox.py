@@ -11,10 +11,12 @@ import pytest_asyncio
 from faults.spine import Happened, HappenedToo, Spine, messages_of, open_spine, silence
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Contended, Database, DatabaseDown, Transaction
+from tradewind.platform.events import Cause
 from tradewind.platform.inbox import (
     ATTEMPTS_MOST,
     Inbox,
     delete_old,
+    delete_parked,
     list_parked,
     update_replayed,
 )
@@ -89,6 +91,14 @@ async def test_the_effect_of_an_event_is_applied_once(spine: Spine) -> None:
     await here.handle([message, message])
     await there.handle([message])
     assert sorted(await spine.effects()) == ["note a", "too a"]
+
+
+async def test_a_message_twice_in_one_batch(spine: Spine) -> None:
+    """Its publisher was not sure whether the first had arrived; the effect is applied once."""
+    inbox = Reactions().inbox(await spine.database())
+    first, second = messages_of([Happened(what="a"), Happened(what="b")])
+    await inbox.handle([first, second, first, second])
+    assert sorted(await spine.effects()) == ["note a", "note b", "too a", "too b"]
 
 
 async def test_the_same_message_at_two_processes_at_once(spine: Spine) -> None:
@@ -257,6 +267,45 @@ async def test_what_was_handled_is_forgotten_after_a_week_and_not_before(spine: 
     async with database.transaction() as tx:
         assert await delete_old(tx, 100) == 2
     assert len(await spine.superuser("SELECT 1 FROM inbox")) == 2
+
+
+async def test_some_are_replayed_or_dropped(spine: Spine) -> None:
+    """One event may be named, so that the others rest; what is dropped is never done."""
+    reactions = Reactions()
+    database = await spine.database()
+    inbox = reactions.inbox(database)
+    messages = messages_of([Happened(what=what) for what in ("a", "b", "c")])
+    await inbox.park(messages, [], "dead letter")
+    async with database.transaction() as tx:
+        assert len(await list_parked(tx)) == 6
+        assert await update_replayed(tx, [messages[0].event_id]) == 2
+        assert await delete_parked(tx, [messages[1].event_id]) == 2
+    await inbox.retry_once()
+    assert sorted(await spine.effects()) == ["note a", "too a"]
+    async with database.transaction() as tx:
+        assert await update_replayed(tx) == 2
+    await inbox.retry_once()
+    assert sorted(await spine.effects()) == ["note a", "note c", "too a", "too c"]
+
+
+async def test_the_request_is_kept_with_what_failed(spine: Spine) -> None:
+    """A failed delivery names the request that it comes from, in its row and to the next try."""
+    reactions = Reactions()
+    reactions.poison = {"bad"}
+    database, outbox = await spine.database(), Outbox()
+    inbox = reactions.inbox(database)
+    bus = LocalBus()
+    bus.subscribe(inbox)
+    cause = Cause("request-1", f"00-{'a' * 32}-{'b' * 16}-01")
+    async with database.transaction() as tx:
+        await outbox.add(tx, [Happened(what="bad")], [cause])
+    assert await relay_once(database, bus) == 1
+    await retry_all(spine, inbox)
+    async with database.transaction() as tx:
+        [parked] = await list_parked(tx)
+    assert parked[7] == cause.request_id
+    [row] = await spine.superuser("SELECT traceparent FROM deliveries")
+    assert row["traceparent"] == cause.traceparent
 
 
 async def test_from_outbox_to_effect_and_once(spine: Spine) -> None:

@@ -11,8 +11,9 @@ from faults.spine import Happened, HappenedToo, Spine, open_spine
 from shop import eventually
 from tradewind.platform.bus import LocalBus
 from tradewind.platform.database import Address, Database, Transaction
-from tradewind.platform.events import Event, Message, decode
+from tradewind.platform.events import Cause, Event, Message, decode
 from tradewind.platform.outbox import CHANNEL, Outbox, relay, relay_once
+from tradewind.platform.web.context import Trace, enter
 
 pytestmark = pytest.mark.asyncio
 
@@ -165,6 +166,68 @@ async def test_a_killed_relay_gives_its_events_back_at_once(spine: Spine) -> Non
     assert bus.told == ["a"]
     hanging.cancel()
     await asyncio.wait([hanging])
+
+
+async def test_one_relay_at_a_time(spine: Spine) -> None:
+    """While one relay is at work no other takes what comes next: it might arrive before."""
+    first, second = await spine.database(), await spine.database()
+    outbox, bus = Outbox(), Carried()
+    async with first.transaction() as tx:
+        await outbox.add(tx, [Happened(what=str(number)) for number in range(700)])
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+
+    class Waiting:
+        async def publish(self, messages: Sequence[Message]) -> None:
+            at_work.set()
+            await go_on.wait()
+            await bus.publish(messages)
+
+    working = asyncio.create_task(relay_once(first, Waiting()))
+    await at_work.wait()
+    await change(second, outbox, "700")
+    assert await relay_once(second, bus) == 0
+    go_on.set()
+    assert await working == 500
+    assert await relay_once(second, bus) == 201
+    assert bus.told == [str(number) for number in range(701)]
+
+
+async def test_a_relay_looks_again_soon_where_another_is_at_work(spine: Spine) -> None:
+    """What was saved meanwhile does not wait for the next round, and nothing to do is no work."""
+    first, second = await spine.database(), await spine.database()
+    outbox, bus = Outbox(), Carried()
+    await change(first, outbox, "a")
+    looks: list[bool] = []
+    other = relay("trial", second, bus)
+
+    class Looking:
+        async def publish(self, messages: Sequence[Message]) -> None:
+            assert messages
+            looks.append(await other._step())
+
+    await relay_once(first, Looking())
+    assert looks == [True]
+    assert await other._step() is False
+
+
+async def test_the_request_travels_with_the_event(spine: Spine) -> None:
+    """The id and the trace of the request being answered, or those that are given, or none."""
+    database, outbox, bus = await spine.database(), Outbox(), Carried()
+    await change(database, outbox, "nobody's")
+
+    async def request() -> None:
+        enter("request-1", Trace("a" * 32, "b" * 16, sampled=True), 0.0)
+        await change(database, outbox, "a request's")
+
+    await asyncio.create_task(request())
+    async with database.transaction() as tx:
+        await outbox.add(tx, [Happened(what="given")], [Cause("request-2")])
+    assert await relay_once(database, bus) == 3
+    assert [(one.request_id, one.traceparent) for one in bus.messages] == [
+        ("", ""),
+        ("request-1", f"00-{'a' * 32}-{'b' * 16}-01"),
+        ("request-2", ""),
+    ]
 
 
 async def test_the_worker_is_woken_by_the_commit(spine: Spine) -> None:

@@ -127,6 +127,9 @@ async def test_json_that_is_only_passed_on() -> None:
         async def adopt_carts(self, adoptions: Sequence[CartAdoption]) -> list[bool]:
             return [bool(one.cart_token) for one in adoptions]
 
+        async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
+            return [False for _ in reservation_ids]
+
         async def export(self, user_id: UUID) -> HeldOrders:
             return HeldOrders(msgspec.Raw(b'[{"total": 1.50}]'), msgspec.Raw(b"[]"))
 

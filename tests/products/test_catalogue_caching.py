@@ -29,7 +29,9 @@ async def elsewhere(store: Shop) -> AsyncGenerator[ProductsContext]:
     database = Database(address_of(store.owner, SECRET, "products"))
     await database.open()
     cache = ResponseCache(fresh_seconds=LONG, stale_seconds=LONG)
-    context = ProductsContext(database, Outbox(), ProductsSettings(), cache)
+    context = ProductsContext(
+        database, Outbox(), ProductsSettings(), store.context("products").orders, cache
+    )
     await database.listen(CHANNEL, context.hear)
     await database.keep_listening()
     yield context

@@ -2,65 +2,128 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
 
 from tradewind.commands.place import home_of, running_database, secret_of
 from tradewind.compose import open_databases
+from tradewind.platform.broker.link import BrokerDown
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Database
-from tradewind.platform.inbox import count_waiting, list_parked, update_replayed
+from tradewind.platform.inbox import count_waiting, delete_parked, list_parked, update_replayed
+from tradewind.platform.outbox import find_newest_position
+
+_QUIET_LOOKS = 3
+_PAUSE_SECONDS = 0.05
+_BROKER_PAUSE_SECONDS = 1.0
 
 
-async def _databases(settings: Mapping[str, Any]) -> dict[str, Database]:
+@asynccontextmanager
+async def _opened(settings: Mapping[str, Any]) -> AsyncGenerator[dict[str, Database]]:
     platform: PlatformSettings = settings[""]
     home = home_of(platform)
     owner = await running_database(platform, home)
-    return await open_databases(platform, owner, secret_of(platform, home))
+    databases = await open_databases(platform, owner, secret_of(platform, home))
+    try:
+        yield databases
+    finally:
+        for database in databases.values():
+            await database.close()
 
 
 async def show_parked(settings: Mapping[str, Any], console: Console) -> None:
     """Every parked delivery, by service."""
-    table = Table("service", "event", "reaction", "type", "attempts", "parked at", "error")
-    databases = await _databases(settings)
-    for name, database in databases.items():
-        async with database.transaction() as tx:
-            for event_id, reaction, kind, _, attempts, error, parked_at in await list_parked(tx):
+    table = Table(
+        "service", "event", "reaction", "type", "attempts", "parked at", "request", "error"
+    )
+    async with _opened(settings) as databases:
+        for name, database in databases.items():
+            async with database.transaction() as tx:
+                rows = await list_parked(tx)
+            for event_id, reaction, kind, _, attempts, error, parked_at, request_id in rows:
+                when = f"{parked_at:%Y-%m-%d %H:%M:%S}"
                 table.add_row(
-                    name, str(event_id), reaction, kind, str(attempts), str(parked_at), error[:80]
+                    name, str(event_id), reaction, kind, str(attempts), when, request_id, error[:80]
                 )
-        await database.close()
     if table.row_count:
         console.print(table)
     else:
         console.print("Nothing is parked.")
 
 
-async def replay_parked(settings: Mapping[str, Any], console: Console) -> None:
-    """Makes every parked delivery due again."""
-    databases = await _databases(settings)
+async def replay_parked(
+    settings: Mapping[str, Any],
+    console: Console,
+    events: Sequence[UUID] = (),
+    service: str | None = None,
+) -> None:
+    """Makes parked deliveries due again: all, or those of some events, or of one service."""
     total = 0
-    for database in databases.values():
-        async with database.transaction() as tx:
-            total += await update_replayed(tx)
-        await database.close()
+    async with _opened(settings) as databases:
+        for database in _chosen(databases, service):
+            async with database.transaction() as tx:
+                total += await update_replayed(tx, events or None)
     console.print(f"{total} parked deliveries are due again.")
 
 
-async def wait_drained(settings: Mapping[str, Any], console: Console) -> None:
-    """Returns when every saved event was told and every failed delivery settled or parked."""
-    databases = await _databases(settings)
+async def drop_parked(
+    settings: Mapping[str, Any],
+    console: Console,
+    events: Sequence[UUID],
+    service: str | None = None,
+) -> None:
+    """Gives parked deliveries up for good: those of some events, or all where none is named."""
+    total = 0
+    async with _opened(settings) as databases:
+        for database in _chosen(databases, service):
+            async with database.transaction() as tx:
+                total += await delete_parked(tx, events or None)
+    console.print(f"{total} parked deliveries were dropped.")
+
+
+async def wait_drained(
+    settings: Mapping[str, Any],
+    console: Console,
+    passed: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Returns when every saved event was told and every failed delivery settled or parked.
+
+    `passed`, where a broker carries the events, returns when all that is in its queues has been
+    handled. A reaction at work may just be saving an event when we look, so it takes looks that
+    find nothing, and no event newer than the look before, with the queues passed in between.
+    """
     started = time.monotonic()
-    waiting = 1
-    while waiting:
-        waiting = 0
-        for database in databases.values():
-            async with database.reading() as reading:
-                waiting += await count_waiting(reading)
-        await asyncio.sleep(0.05 if waiting else 0)
-    for database in databases.values():
-        await database.close()
+    quiet, newest = 0, list[int]()
+    async with _opened(settings) as databases:
+        while quiet < _QUIET_LOOKS:
+            waiting, before = 0, newest
+            newest = list[int]()
+            for database in databases.values():
+                async with database.reading() as reading:
+                    waiting += await count_waiting(reading)
+                    newest.append(await find_newest_position(reading))
+            quiet = 0 if waiting else (quiet + 1 if newest == before else 1)
+            if waiting:
+                await asyncio.sleep(_PAUSE_SECONDS)
+            elif passed is not None and quiet < _QUIET_LOOKS:
+                quiet = quiet if await _has_passed(passed) else 0
     console.print(f"Nothing waits, after {time.monotonic() - started:.1f} s.")
+
+
+async def _has_passed(passed: Callable[[], Awaitable[None]]) -> bool:
+    """A broker that is away is waited for like the rest."""
+    try:
+        await passed()
+    except BrokerDown:
+        await asyncio.sleep(_BROKER_PAUSE_SECONDS)
+        return False
+    return True
+
+
+def _chosen(databases: Mapping[str, Database], service: str | None) -> list[Database]:
+    return [one for name, one in databases.items() if service in (None, name)]

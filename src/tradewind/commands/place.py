@@ -15,14 +15,22 @@ from tradewind.platform.config import ConfigError, PlatformSettings, load
 from tradewind.platform.database import Address
 from tradewind.platform.embedded.endpoint import Endpoint, find_endpoint
 from tradewind.platform.embedded.server import EmbeddedPostgres
+from tradewind.split.standing import told_settings
 
 DATABASE = "tradewind"
 OTHERS = frozenset({"TRADEWIND_HOME", "TRADEWIND_REAL_YEAR"})
 
 
 def load_settings() -> dict[str, Any]:
-    """Every setting, from environment and `tradewind.toml`; raises ConfigError with all faults."""
-    return load(SETTINGS, os.environ, Path("tradewind.toml"), OTHERS)
+    """Every setting, from environment and `tradewind.toml`; raises ConfigError with all faults.
+
+    Where a split store runs in the home, its servers are those that it started.
+    """
+    settings = load(SETTINGS, os.environ, Path("tradewind.toml"), OTHERS)
+    told = told_settings(Path(settings[""].home).expanduser().absolute())
+    if told:
+        settings = load(SETTINGS, {**told, **os.environ}, Path("tradewind.toml"), OTHERS)
+    return settings
 
 
 def home_of(platform: PlatformSettings) -> Path:

@@ -1,15 +1,22 @@
-"""`tradewind run`: the store until it is told to end; one rule: what it starts, it ends."""
+"""`tradewind run`: a store, or some services of one; one rule: what it starts, it ends."""
 
 import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from rich.console import Console
 
-from tradewind.commands.place import home_of, running_database, secret_of, started_database
+from tradewind.commands.place import (
+    address_of_url,
+    home_of,
+    running_database,
+    secret_of,
+    started_database,
+)
 from tradewind.compose import PACKAGES, Store, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
@@ -18,10 +25,10 @@ from tradewind.platform.lifecycle import Worker
 from tradewind.platform.migrate import migrate
 from tradewind.platform.web.serving import ServingSettings, check_free, serve
 from tradewind.products.service import load_demo_into_empty
+from tradewind.topology.services import SERVICES
 from tradewind.users.service import add_first_staff
 
 STAFF_EMAIL = "staff@tradewind.example"
-__all__ = ["run_store"]
 
 
 async def run_store(settings: Mapping[str, Any], console: Console) -> None:
@@ -30,20 +37,61 @@ async def run_store(settings: Mapping[str, Any], console: Console) -> None:
     check_production(settings)
     home = home_of(platform)
     secret = secret_of(platform, home)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    started = time.monotonic()
+    stop, started = stop_on_signals(), time.monotonic()
     async with started_database(platform, home, console.print) as (owner, server):
         check_free(platform.host, platform.port)  # before a password is shown that nobody can use
         await migrate(owner, secret, PACKAGES)
         store = await open_store(settings, owner, secret)
         try:
-            await _welcome(store, console)
+            await welcome(store, console)
             await _serve(store, platform, server, stop, console, started)
         finally:
             await store.close()
+
+
+async def run_services(settings: Mapping[str, Any], names: Sequence[str], console: Console) -> None:
+    """Runs these services, on a database that is there and migrated, until SIGINT or SIGTERM."""
+    platform: PlatformSettings = settings[""]
+    check_production(settings)
+    check_placement(platform, names)
+    home = home_of(platform)
+    secret = secret_of(platform, home)
+    stop, started = stop_on_signals(), time.monotonic()
+    owner = await running_database(platform, home)
+    check_free(platform.host, platform.port)
+    replica = address_of_url(platform.replica_url) if platform.replica_url else None
+    store = await open_store(settings, owner, secret, here=names, replica=replica)
+    try:
+        await _serve(store, platform, None, stop, console, started)
+    finally:
+        await store.close()
+
+
+def check_placement(platform: PlatformSettings, names: Sequence[str]) -> None:
+    """Services on their own need the others, and a way to hear of events; raises ConfigError."""
+    needed = {
+        f"{callee}_url": f"{name} calls {callee}"
+        for name in names
+        for callee in SERVICES[name].calls
+        if callee not in names
+    }
+    needed["broker_url"] = "events go between services"
+    needed["internal_port"] = "the other services call"
+    needed["service_keys"] = "services prove who they are"
+    missing = {name: why for name, why in needed.items() if not getattr(platform, name)}
+    if missing:
+        raise ConfigError(
+            [f"TRADEWIND_{name.upper()}: needed, for {why}" for name, why in missing.items()]
+        )
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set once this process is told to end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 def check_production(settings: Mapping[str, Any]) -> None:
@@ -67,7 +115,7 @@ def check_production(settings: Mapping[str, Any]) -> None:
         raise ConfigError(faults)
 
 
-async def _welcome(store: Store, console: Console) -> None:
+async def welcome(store: Store, console: Console) -> None:
     """On the first run: something to sell, and somebody who may change it."""
     count = await load_demo_into_empty(store.context("products"))
     if count:
@@ -99,20 +147,50 @@ async def _serve(
     if watching is not None:
         watching.start()
     try:
-        await serve(
-            store.app,
-            platform.host,
-            platform.port,
-            settings=ServingSettings(),
-            ready=ready,
-            stop=stop,
-        )
+        async with _internal(store, platform):
+            await serve(
+                store.app,
+                platform.host,
+                platform.port,
+                settings=ServingSettings(linger_seconds=platform.linger_seconds),
+                ready=ready,
+                stop=stop,
+            )
     finally:
         store.health.draining = True
         draining.cancel()
         await asyncio.gather(draining, return_exceptions=True)
         if watching is not None:
             await watching.stop(patience_seconds=0)
+
+
+@asynccontextmanager
+async def _internal(store: Store, platform: PlatformSettings) -> AsyncGenerator[None]:
+    """The internal listener, where there is one: open before the public one, closed after it."""
+    if platform.internal_port is None:
+        yield
+        return
+    stop, listening = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(
+        serve(
+            store.internal,
+            platform.internal_host,
+            platform.internal_port,
+            settings=ServingSettings(),
+            ready=listening.set,
+            stop=stop,
+        )
+    )
+    waiting = asyncio.create_task(listening.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if serving.done():
+        serving.result()
+    try:
+        yield
+    finally:
+        stop.set()
+        await serving
 
 
 async def _drain(store: Store, stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from tradewind.notifications.actions.context import Bell, NotificationsContext
 from tradewind.notifications.actions.delivery import Delivery
 from tradewind.notifications.actions.smtp import SmtpCarrier
 from tradewind.notifications.actions.streams import Streams
+from tradewind.notifications.client import RemoteNotifications
 from tradewind.notifications.contract import HeldMessages, Notifications
 from tradewind.notifications.model.letters import Letters
 from tradewind.notifications.model.settings import (
@@ -26,9 +27,31 @@ from tradewind.platform.database import Database
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
+from tradewind.platform.remote.client import Remote
 from tradewind.platform.service import Running, given
 
-__all__ = ["NotificationsContext", "NotificationsSettings", "local"]
+__all__ = [
+    "DEPENDENCIES",
+    "HANDLERS",
+    "NotificationsContext",
+    "NotificationsSettings",
+    "local",
+    "remote",
+]
+
+HANDLERS = (
+    inbox.list_notifications,
+    inbox.read_notification,
+    inbox.get_preferences,
+    inbox.put_preferences,
+    stream.stream_notifications,
+    messages.list_messages,
+    messages.get_message,
+    messages.resend_message,
+)
+"""Every route of the service."""
+DEPENDENCIES = ("notifications",)
+"""What its routes are given by name."""
 
 _READS_AT_ONCE = 200
 
@@ -57,6 +80,11 @@ class Mailer(Worker):
         await super().stop(patience_seconds)
 
 
+def remote(link: Remote) -> Notifications:
+    """The service in another process."""
+    return RemoteNotifications(link)
+
+
 def local(
     database: Database,
     settings: NotificationsSettings,
@@ -64,21 +92,11 @@ def local(
     _secret: bytes,
 ) -> Running[Notifications]:
     """The service in this process. Raises ConfigError where the mail server cannot be used."""
-    public_url = platform.public_url or f"http://{platform.host}:{platform.port}"
+    own_url = f"http://{platform.host}:{platform.port}"
+    public_url = platform.public_url or platform.balancer_url or own_url
     context = make_context(database, settings, public_url)
     router = Router(
-        path="/",
-        route_handlers=[
-            inbox.list_notifications,
-            inbox.read_notification,
-            inbox.get_preferences,
-            inbox.put_preferences,
-            stream.stream_notifications,
-            messages.list_messages,
-            messages.get_message,
-            messages.resend_message,
-        ],
-        dependencies={"notifications": given(context)},
+        path="/", route_handlers=HANDLERS, dependencies={"notifications": given(context)}
     )
     reactions = {
         kind: [partial(reaction, context) for reaction in many] for kind, many in REACTIONS.items()

@@ -196,6 +196,10 @@ class Orders(Protocol):
         """Makes each guest's open cart the user's; False where there is none."""
         ...
 
+    async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
+        """Whether an order was placed on each reservation, whatever has been told of it so far."""
+        ...
+
     async def export(self, user_id: UUID) -> HeldOrders:
         """What is held about a person, for their export."""
         ...

@@ -10,12 +10,14 @@ from tradewind.orders.actions import carts as cart_actions
 from tradewind.orders.actions.checkout import Checkouts
 from tradewind.orders.actions.context import OrdersContext, OrdersSettings
 from tradewind.orders.actions.erasure import export_orders
+from tradewind.orders.actions.listing import list_standing
 from tradewind.orders.actions.recovery import (
     forget_old,
     reconcile_payments,
     recover_checkouts,
     recover_refunds,
 )
+from tradewind.orders.client import RemoteOrders
 from tradewind.orders.contract import CartAdoption, HeldOrders, Orders
 from tradewind.orders.model.payment import PaymentProvider
 from tradewind.orders.providers.test_provider import TestProvider
@@ -27,11 +29,41 @@ from tradewind.platform.ids import derive
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
+from tradewind.platform.remote.client import Remote
 from tradewind.platform.service import Running, given
 from tradewind.platform.web.problems import render
 from tradewind.products.contract import Products
 
-__all__ = ["OrdersSettings", "PaymentProvider", "local", "make_test_provider"]
+__all__ = [
+    "DEPENDENCIES",
+    "HANDLERS",
+    "OrdersSettings",
+    "PaymentProvider",
+    "local",
+    "make_test_provider",
+    "remote",
+]
+
+HANDLERS = (
+    carts.create_cart,
+    carts.get_cart,
+    carts.delete_cart,
+    carts.set_line,
+    carts.delete_line,
+    checkout.check_out,
+    checkout.check_out_cart,
+    orders.list_orders,
+    orders.get_order,
+    orders.cancel_order,
+    orders.capture_order,
+    orders.refund_order,
+    orders.ship_order,
+    orders.note_delivered,
+    webhooks.receive_notice,
+)
+"""Every route of the service."""
+DEPENDENCIES = ("orders", "checkouts")
+"""What its routes are given by name."""
 
 
 class LocalOrders:
@@ -44,6 +76,10 @@ class LocalOrders:
         """As the contract says."""
         return await cart_actions.adopt_carts(self._context, adoptions)
 
+    async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
+        """As the contract says."""
+        return await list_standing(self._context, reservation_ids)
+
     async def export(self, user_id: UUID) -> HeldOrders:
         """As the contract says."""
         return await export_orders(self._context, user_id)
@@ -55,6 +91,11 @@ def make_test_provider(
     """The provider for trying the store out; its webhooks are signed with a key of the store's."""
     key = derive(secret, "test provider webhooks")
     return TestProvider(database, key, settings.test_settle_seconds)
+
+
+def remote(link: Remote) -> Orders:
+    """The service in another process."""
+    return RemoteOrders(link)
 
 
 def local(
@@ -78,23 +119,7 @@ def local(
     checkouts = Checkouts(context)
     router = Router(
         path="/",
-        route_handlers=[
-            carts.create_cart,
-            carts.get_cart,
-            carts.delete_cart,
-            carts.set_line,
-            carts.delete_line,
-            checkout.check_out,
-            checkout.check_out_cart,
-            orders.list_orders,
-            orders.get_order,
-            orders.cancel_order,
-            orders.capture_order,
-            orders.refund_order,
-            orders.ship_order,
-            orders.note_delivered,
-            webhooks.receive_notice,
-        ],
+        route_handlers=HANDLERS,
         dependencies={"orders": given(context), "checkouts": given(checkouts)},
     )
     reactions = {

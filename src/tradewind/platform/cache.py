@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -41,6 +42,22 @@ class Answer(msgspec.Struct, frozen=True):
 
 Produce = Callable[[], Awaitable[Answer]]
 """Fetches an answer anew."""
+
+
+class Beyond(Protocol):
+    """What other instances have fetched (`platform/redis/pages.py`), behind what is kept here."""
+
+    async def fetch(self, key: str, produce: Produce) -> Answer:
+        """Another's answer that no drop has overtaken, else what `produce` gives."""
+        ...
+
+    def drop(self, tags: Iterable[str]) -> None:
+        """From now on no answer with one of these tags whose fetch began before is given."""
+        ...
+
+    def clear(self) -> None:
+        """From now on no answer whose fetch began before is given."""
+        ...
 
 
 class Kept(msgspec.Struct, gc=False):
@@ -88,8 +105,10 @@ class ResponseCache:
         stale_seconds: float = 1.0,
         rescue_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        beyond: Beyond | None = None,
     ) -> None:
         self.bytes_kept = 0
+        self._beyond = beyond
         self._max_bytes = max_bytes
         self._max_entry_bytes = max_entry_bytes
         self._fresh_seconds = fresh_seconds
@@ -144,6 +163,8 @@ class ResponseCache:
     def drop(self, tags: Iterable[str]) -> int:
         """Forget every answer with one of these tags, also those being fetched; counts them."""
         given = set(tags)
+        if self._beyond is not None:
+            self._beyond.drop(given)
         for flight in self._flights.values():
             flight.dropped |= given
         keys: set[str] = set()
@@ -155,6 +176,8 @@ class ResponseCache:
 
     def clear(self) -> None:
         """Forget everything, also what is being fetched."""
+        if self._beyond is not None:
+            self._beyond.clear()
         for flight in self._flights.values():
             flight.all_dropped = True
         for key in [*self._proven, *self._waiting]:
@@ -174,11 +197,12 @@ class ResponseCache:
 
     async def _fly(self, key: str, flight: _Flight, produce: Produce) -> Kept | Answer:
         kept: Kept | None = None
+        beyond = self._beyond
         try:
-            answer = await produce()
+            answer = await (produce() if beyond is None else beyond.fetch(key, produce))
             if answer.status >= _FAILED:
                 kept = self._rescue(key)
-            elif (tags := _public_tags(answer)) is not None:
+            elif (tags := public_tags(answer)) is not None:
                 kept = self._prepare(answer, tags)
                 # A flight that another has replaced hears of no further drops, so it keeps nothing.
                 heard_all = self._flights.get(key) is flight and not flight.all_dropped
@@ -254,7 +278,7 @@ class ResponseCache:
                     del self._by_tag[tag]
 
 
-def _public_tags(answer: Answer) -> frozenset[str] | None:
+def public_tags(answer: Answer) -> frozenset[str] | None:
     """The tags of an answer that is the same for everybody; None if it is not that."""
     if answer.status != _OK:
         return None

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import structlog
 
-from tradewind.platform.database import Contended
+from tradewind.platform.connections import Contended
 from tradewind.platform.errors import StoreError, Unavailable
 
 Request = TypeVar("Request")

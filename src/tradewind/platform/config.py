@@ -59,6 +59,37 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """Addresses or networks whose `X-Forwarded-*` counts; loopback is not among them by default."""
     pool_size: Positive = 6
     """Connections a service holds at most."""
+    database_pooled: bool = False
+    """`database_url` is that of a PgBouncer in transaction mode."""
+    replica_url: str | None = None
+    """A streaming replica of the database. Reads of catalogue and orders go there where it has
+    caught up, with the services' own roles; user and password are those of `database_url`."""
+    broker_url: str | None = None
+    """A RabbitMQ (3.10 or newer) that carries events between services: `amqp://…`. Needed where
+    the store runs in several processes."""
+    sessions_url: str | None = None
+    """A Redis that remembers for a moment whose session it is, for all instances: `redis://…`."""
+    cache_url: str | None = None
+    """A Redis for pages and for the limits of clients; another one than that of the sessions, so
+    that a full cache pushes out no session."""
+    internal_host: str = "127.0.0.1"
+    """The address that other services and Prometheus reach this process on."""
+    internal_port: Port | None = None
+    """Its port; without one there is no internal listener. Needed to run single services."""
+    service_keys: str | None = None
+    """The folder with the keys by which services prove who they are (`tradewind keys make`)."""
+    users_url: tuple[str, ...] = ()
+    """Where the internal listeners of users are: `http://10.0.0.1:9000,http://10.0.0.2:9000`."""
+    products_url: tuple[str, ...] = ()
+    """The same for products."""
+    orders_url: tuple[str, ...] = ()
+    """The same for orders."""
+    notifications_url: tuple[str, ...] = ()
+    """The same for notifications."""
+    balancer_url: str | None = None
+    """Where clients come in, for links where no `public_url` is set; behind ours it is told."""
+    linger_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 0.0
+    """How long to serve on after SIGTERM, so that the load balancer notices; 2 behind ours."""
     in_flight_most: Positive = 2000
     """Requests at work at once; more are answered 503 in no time."""
     client_requests_per_second: Rate | None = None
@@ -84,6 +115,7 @@ def _platform_faults(settings: PlatformSettings) -> Iterator[str]:
         yield f"TRADEWIND_SECRET: needs {SECRET_LENGTH_LEAST} characters or more"
     if settings.database_url is not None and not is_postgresql_url(settings.database_url):
         yield "TRADEWIND_DATABASE_URL: write postgresql://user:password@host:5432/database"
+    yield from _part_faults(settings)
     if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url.rstrip("/")):
         yield f"TRADEWIND_PUBLIC_URL: {settings.public_url!r}; write https://shop.example"
     for origin in settings.allowed_origins:
@@ -96,14 +128,34 @@ def _platform_faults(settings: PlatformSettings) -> Iterator[str]:
             yield f"TRADEWIND_TRUSTED_PROXIES: {error}"
 
 
-def is_postgresql_url(url: str) -> bool:
-    """Whether it names a PostgreSQL, with a port that can be one."""
+def _part_faults(settings: PlatformSettings) -> Iterator[str]:
+    """The same for the other servers."""
+    if settings.replica_url is not None and not is_postgresql_url(settings.replica_url):
+        yield "TRADEWIND_REPLICA_URL: write postgresql://user:password@host:5432/database"
+    if settings.broker_url is not None and not _is_url(settings.broker_url, "amqp", "amqps"):
+        yield "TRADEWIND_BROKER_URL: write amqp://user:password@host:5672/"
+    for name in ("sessions_url", "cache_url"):
+        url = getattr(settings, name)
+        if url is not None and not _is_url(url, "redis", "rediss"):
+            yield f"TRADEWIND_{name.upper()}: write redis://:password@host:6379/0"
+    for name in ("users_url", "products_url", "orders_url", "notifications_url"):
+        for url in getattr(settings, name):
+            if not _ORIGIN.fullmatch(url.rstrip("/")):
+                yield f"TRADEWIND_{name.upper()}: {url!r}; write http://10.0.0.1:9000"
+
+
+def _is_url(url: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return False
-    return parts.scheme in ("postgres", "postgresql") and bool(parts.hostname) and port != 0
+    return parts.scheme in schemes and bool(parts.hostname) and port != 0
+
+
+def is_postgresql_url(url: str) -> bool:
+    """Whether it names a PostgreSQL, with a port that can be one."""
+    return _is_url(url, "postgres", "postgresql")
 
 
 def _toml(path: Path | None) -> dict[str, Any]:

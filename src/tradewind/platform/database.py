@@ -2,7 +2,7 @@
 
 `Database.transaction()` is opened in a service's `actions` (and, for reactions, by the inbox) and
 nowhere else. While one is open a flag is set, and `assert_no_transaction` refuses calls to other
-services and to payment providers. READ COMMITTED; time-outs are set on every connection.
+services and to payment providers. READ COMMITTED; time-outs are set on every service's role.
 """
 
 import asyncio
@@ -16,14 +16,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import asyncpg
-import msgspec
 import structlog
 
 from tradewind.platform.clock import Clock
+from tradewind.platform.connections import (
+    CONTENDED,
+    GONE,
+    Address,
+    Contended,
+    DatabaseDown,
+    open_pool,
+)
 from tradewind.platform.errors import Unavailable
+from tradewind.platform.listening import Listening
+from tradewind.platform.positions import FLUSHED, SETTLED, Position
+from tradewind.platform.replica import Replica
 
 if TYPE_CHECKING:
     from tradewind.platform.idempotency import Once
+
+__all__ = ["Address", "Contended", "Database", "DatabaseDown", "Reading", "Row", "Transaction"]
 
 Row = asyncpg.Record
 Probe = Callable[[str], None]
@@ -31,66 +43,9 @@ Probe = Callable[[str], None]
 Answer = TypeVar("Answer")
 
 _log = structlog.get_logger(__name__)
+_POSITION_SECONDS = 1.0
+_OWN_PLANS: LiteralString = "SET LOCAL plan_cache_mode = force_custom_plan"
 _inside: ContextVar[bool] = ContextVar("inside_transaction", default=False)
-
-_SESSION = {
-    "statement_timeout": "15s",
-    "lock_timeout": "4s",
-    "idle_in_transaction_session_timeout": "30s",
-    "timezone": "UTC",
-    "jit": "off",
-}
-_GONE = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.DiskFullError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-_CONTENDED = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-)
-
-
-class DatabaseDown(Unavailable):
-    """The database does not answer, or not in time."""
-
-    code = "database_unavailable"
-
-
-class Contended(Unavailable):
-    """Too many want the same row; nothing was changed, and the batch may be tried again."""
-
-    code = "contended"
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where one role reaches one database. `host` may be a directory with the server's socket.
-
-    `ssl` is libpq's sslmode (`disable` … `verify-full`).
-    """
-
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str
-    ssl: str = "disable"
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `asyncpg.connect`."""
-        return msgspec.structs.asdict(self)
 
 
 def assert_no_transaction(what: str) -> None:
@@ -164,7 +119,12 @@ class Transaction(Reading):
 
 
 class Database:
-    """One role's pool of connections to one database."""
+    """One role's pool of connections to one database, and its reads from a replica of it.
+
+    `most`: connections. `pooled`: the address is a PgBouncer's in transaction mode, so that no
+    statement stays prepared, and nobody listens. `replicated`: writes are answered with a token; so
+    they are where there is a `replica`, whose address is a server's own.
+    """
 
     def __init__(
         self,
@@ -173,41 +133,42 @@ class Database:
         most: int = 6,
         probe: Probe | None = None,
         replicated: bool = False,
+        replica: Address | None = None,
+        pooled: bool = False,
     ) -> None:
         self.address = address
-        self._probe = probe
-        self._replicated = replicated
         self.clock = Clock()
         self.position = 0
-        """The newest WAL position that a commit of this process may have (`Consistency-Token`);
-        0 where nothing is replicated, so that every read is fresh."""
+        """The newest WAL position that `token` gave; 0 where nothing is replicated."""
+        self.replica: Replica | None = None
+        """Where `read` asks first; its `figures` are for metrics."""
+        self._probe = probe
+        self._pooled = pooled
         self._most = most
         self._pool: asyncpg.Pool | None = None
-        self._listener: Any = None
-        self._channels: dict[str, Callable[[str], None]] = {}
+        self._listening = Listening(address, self._set_clock, pooled=pooled)
+        position = partial(Position, address, within_seconds=_POSITION_SECONDS, pooled=pooled)
+        self._flushed = position(FLUSHED) if replicated or replica is not None else None
+        self._settled = position(SETTLED)
+        if replica is not None and self._flushed is not None:
+            self.replica = Replica(replica, self._flushed, self._settled, most=most)
 
     async def open(self) -> None:
-        """Connects; raises DatabaseDown where nobody answers."""
-        self._pool = await _translated(
-            asyncpg.create_pool(
-                **self.address.arguments(),
-                min_size=1,
-                max_size=self._most,
-                timeout=5,
-                command_timeout=20,
-                max_inactive_connection_lifetime=0,
-                server_settings={**_SESSION, "application_name": self.address.user},
-                init=self._set_clock,
-                # Our transactions leave nothing behind: the reset query is a lost round trip.
-                reset=_nothing,
-            )
+        """Connects; raises DatabaseDown where nobody answers. A replica may answer later."""
+        self._pool = await open_pool(
+            self.address, most=self._most, pooled=self._pooled, init=self._set_clock
         )
+        if self.replica is not None:
+            self.replica.start()
 
     async def close(self) -> None:
         """Waits for what is under way, at most 5 s, then closes."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            listener.terminate()
+        self._listening.close()
+        if self.replica is not None:
+            await self.replica.close()
+        if self._flushed is not None:
+            await self._flushed.close()
+        await self._settled.close()
         if self._pool is not None:
             try:
                 async with asyncio.timeout(5):
@@ -215,10 +176,72 @@ class Database:
             except TimeoutError:
                 self._pool.terminate()
 
+    async def token(self) -> int:
+        """A WAL position that covers all that was acknowledged to anybody before this call.
+
+        For the answer to a write, when it is ready: so no commit waits for it, and however many
+        answers want one share one statement. 0 where nothing is replicated, or the primary does not
+        say; reads ask for themselves what they must show, so a client without one is no worse off.
+        """
+        if self._flushed is None:
+            return 0
+        try:
+            position = await self._flushed.ask()
+        except Unavailable:
+            return 0
+        self.position = max(self.position, position)
+        return position
+
+    async def read(
+        self,
+        work: Callable[[Reading], Awaitable[Answer]],
+        *,
+        stale_ok: bool = False,
+        own_plans: bool = False,
+    ) -> Answer:
+        """The answer of `work`, which only reads, and may be run twice: a replica may be asked.
+
+        It shows all that was acknowledged to anybody before the call; with `stale_ok`, where the
+        primary does not answer, what the replica has. With `own_plans` every query is planned for
+        its values, in one transaction. Raises what the primary raises.
+        """
+        assert_no_transaction("a read that a replica may answer")
+
+        async def here(connection: Any) -> Answer:
+            reading = Reading(connection, self)
+            if not own_plans:
+                return await work(reading)
+            async with self._begun(connection):
+                await self.watched(_OWN_PLANS, connection.execute, _OWN_PLANS)
+                return await work(reading)
+
+        async def there() -> Answer:
+            if not own_plans:
+                async with self.reading() as reading:
+                    return await work(reading)
+            async with self.transaction() as tx:
+                await tx.execute(_OWN_PLANS)
+                return await work(tx)
+
+        if self.replica is None:
+            return await there()
+        return await self.replica.read(here, there, stale_ok=stale_ok)
+
     async def _set_clock(self, connection: Any) -> None:
         before = time.monotonic()
         now = await connection.fetchval("SELECT clock_timestamp()")
         self.clock.set(now, (before + time.monotonic()) / 2)
+
+    @asynccontextmanager
+    async def _begun(self, connection: Any) -> AsyncGenerator[None]:
+        """BEGIN … COMMIT on a connection; rolled back on any exception."""
+        await self.watched("BEGIN", connection.execute, "BEGIN")
+        try:
+            yield
+            await self.watched("COMMIT", connection.execute, "COMMIT")
+        except BaseException:
+            await asyncio.shield(_rollback(connection))
+            raise
 
     async def watched(
         self, what: str, call: Callable[..., Awaitable[Answer]], *arguments: Any
@@ -232,9 +255,9 @@ class Database:
             self._probe(f"before {what}")
         try:
             answer = await call(*arguments)
-        except _CONTENDED as error:
+        except CONTENDED as error:
             raise Contended(f"the database is contended: {error}") from error
-        except _GONE as error:
+        except GONE as error:
             _log.warning("database connection failed", error=repr(error), role=self.address.user)
             raise DatabaseDown("the database does not answer") from error
         if self._probe is not None:
@@ -243,7 +266,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Reading]:
-        """A connection for reads that need no transaction: no BEGIN, no COMMIT."""
+        """A connection of the primary for reads that need no transaction: no BEGIN, no COMMIT."""
         async with self._acquired() as connection:
             yield Reading(connection, self)
 
@@ -258,24 +281,16 @@ class Database:
         assert_no_transaction("a second transaction")
         async with self._acquired() as connection:
             tx = Transaction(connection, self, once)
-            await self.watched("BEGIN", connection.execute, "BEGIN")
             flag = _inside.set(True)
             try:
-                if once is not None:
-                    await once.take(tx)
-                yield tx
-                if once is not None:
-                    await once.keep(tx)
-                await self.watched("COMMIT", connection.execute, "COMMIT")
-            except BaseException:
-                await asyncio.shield(_rollback(connection))
-                raise
+                async with self._begun(connection):
+                    if once is not None:
+                        await once.take(tx)
+                    yield tx
+                    if once is not None:
+                        await once.keep(tx)
             finally:
                 _inside.reset(flag)
-            if self._replicated:
-                self.position = await connection.fetchval(
-                    "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
-                )
         tx.committed()
 
     @asynccontextmanager
@@ -288,10 +303,6 @@ class Database:
         async with self._acquired() as connection:
             tx = Transaction(_Single(connection), self, None)
             yield tx
-            if self._replicated:
-                self.position = await connection.fetchval(
-                    "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
-                )
         tx.committed()
 
     @asynccontextmanager
@@ -301,15 +312,8 @@ class Database:
         For the relay alone: the rows it locks are nobody's business rows, and a killed process
         gives them back at once, which no lease can.
         """
-        async with self._acquired() as connection:
-            tx = Transaction(connection, self, None)
-            await self.watched("BEGIN", connection.execute, "BEGIN")
-            try:
-                yield tx
-                await self.watched("COMMIT", connection.execute, "COMMIT")
-            except BaseException:
-                await asyncio.shield(_rollback(connection))
-                raise
+        async with self._acquired() as connection, self._begun(connection):
+            yield Transaction(connection, self, None)
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncGenerator[Any]:
@@ -317,7 +321,7 @@ class Database:
             raise DatabaseDown("the database is not connected")
         try:
             connection = await self._pool.acquire(timeout=5)
-        except _GONE as error:
+        except GONE as error:
             raise DatabaseDown("the database does not answer; nothing was changed") from error
         try:
             yield connection
@@ -329,35 +333,11 @@ class Database:
 
         A NOTIFY may be missed while the connection is down: listeners also poll.
         """
-        self._channels[channel] = callback
-        if self._listener is not None:
-            await self._listener.add_listener(channel, self._notified)
+        await self._listening.add(channel, callback)
 
     async def keep_listening(self) -> None:
         """One step of a worker: makes sure that the listening connection lives."""
-        if self._listener is not None and not self._listener.is_closed():
-            try:
-                await self._set_clock(self._listener)
-            except Exception:
-                # It may never say so itself: a server that hangs, an answer cut in two.
-                self._listener.terminate()
-                self._listener = None
-                raise
-            return
-        listener = await asyncpg.connect(**self.address.arguments(), timeout=5, command_timeout=5)
-        try:
-            for channel in self._channels:
-                await listener.add_listener(channel, self._notified)
-        except BaseException:
-            listener.terminate()
-            raise
-        self._listener = listener
-        for channel, callback in self._channels.items():
-            _log.debug("listening", channel=channel)
-            callback("")  # whatever was missed meanwhile
-
-    def _notified(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
-        self._channels[channel](str(payload))
+        await self._listening.step()
 
 
 class _Single:
@@ -373,10 +353,6 @@ class _Single:
         return getattr(connection, name)
 
 
-async def _nothing(_connection: Any) -> None:
-    """Resets nothing."""
-
-
 async def _rollback(connection: Any) -> None:
     try:
         await connection.execute("ROLLBACK")
@@ -384,10 +360,3 @@ async def _rollback(connection: Any) -> None:
         # One that was lost has been taken from us already; then there is nothing to end.
         with contextlib.suppress(asyncpg.InterfaceError):
             connection.terminate()
-
-
-async def _translated(awaitable: Any) -> Any:
-    try:
-        return await awaitable
-    except _GONE as error:
-        raise DatabaseDown(f"cannot reach the database: {error}") from error

@@ -22,6 +22,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """The request that an event comes from; empty where none is known."""
+
+    request_id: str = ""
+    traceparent: str = ""
+    """Its place in a distributed trace (W3C Trace Context)."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """An event as it travels: its payload is the event's JSON."""
 
@@ -30,6 +38,8 @@ class Message(msgspec.Struct, frozen=True):
     key: str
     payload: bytes
     created_at: datetime
+    request_id: str = ""
+    traceparent: str = ""
 
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)

@@ -6,8 +6,10 @@ the (event, reaction) pair that spoils it is alone; that pair is saved as a fail
 again with growing pauses, and parked after ATTEMPTS_MOST: the others keep flowing (P8).
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -18,6 +20,8 @@ from tradewind.platform.lifecycle import Worker
 
 ATTEMPTS_MOST = 8
 KEEP_DAYS = 7
+UNREADABLE = "unreadable"
+"""Type and reaction of a parked message of which nobody knows what it says."""
 _FORGET_MOST = 5000
 _RETRIED_MOST = 50
 
@@ -73,6 +77,7 @@ class Inbox:
                 service=self.service,
                 reaction=units[0].reaction,
                 event_id=str(units[0].message.event_id),
+                **_cause_of(units[0].message),
                 error=repr(error),
                 exc_info=not isinstance(error, Contended),
             )
@@ -82,7 +87,9 @@ class Inbox:
         fresh = await insert_handled(tx, units)
         groups: dict[tuple[str, str], list[Event]] = {}
         for unit in units:
-            if (unit.message.event_id, unit.reaction) in fresh:
+            pair = unit.message.event_id, unit.reaction
+            if pair in fresh:
+                fresh.remove(pair)  # it may be in the batch twice: its publisher tried again
                 kind = self._kinds[unit.message.type]
                 group = groups.setdefault((unit.message.type, unit.reaction), [])
                 group.append(decode(kind, unit.message.payload))
@@ -93,12 +100,29 @@ class Inbox:
         async with self._database.transaction() as tx:
             await upsert_failure(tx, unit, repr(error)[:2000])
 
+    async def park(
+        self, messages: Sequence[Message], unreadable: Sequence[bytes], error: str
+    ) -> None:
+        """Parks what could not be delivered, for every reaction that has not had it yet.
+
+        A body that cannot be read is parked as it is. Harmless when repeated; raises DatabaseDown.
+        """
+        units = [
+            _Unit(message, name)
+            for message in messages
+            for name in self._names.get(message.type, ())
+        ]
+        async with self._database.transaction() as tx:
+            await insert_parked(tx, units, error)
+            await insert_unreadable(tx, unreadable, error)
+
     async def retry_once(self) -> bool:
         """Tries failed deliveries that are due; answers whether there may be more."""
         async with self._database.reading() as reading:
             rows = await reading.fetch(
                 """
-                SELECT event_id, reaction, type, key, payload, created_at FROM deliveries
+                SELECT event_id, reaction, type, key, payload, created_at, request_id, traceparent
+                FROM deliveries
                 WHERE parked_at IS NULL AND due_at <= now()
                     AND (type, reaction) IN (SELECT * FROM unnest($1::text[], $2::text[]))
                 ORDER BY due_at LIMIT $3
@@ -109,10 +133,9 @@ class Inbox:
                 _RETRIED_MOST,
             )
         for row in rows:
-            message = Message(
-                row["event_id"], row["type"], row["key"], row["payload"], row["created_at"]
-            )
-            unit = _Unit(message, row["reaction"])
+            event_id, reaction, *rest = tuple(row)
+            message = Message(event_id, *rest)
+            unit = _Unit(message, reaction)
             try:
                 async with self._database.transaction() as tx:
                     # The inbox row decides between two processes that try the same delivery.
@@ -146,6 +169,12 @@ def _name(reaction: Any) -> str:
     return str(getattr(reaction, "func", reaction).__name__)
 
 
+def _cause_of(message: Message) -> dict[str, str]:
+    """What a log line says of the request that an event comes from."""
+    said = {"request_id": message.request_id, "traceparent": message.traceparent}
+    return {name: value for name, value in said.items() if value}
+
+
 async def insert_handled(tx: Transaction, units: Sequence[_Unit]) -> set[tuple[Any, str]]:
     """Notes the pairs as done; answers those that were not before."""
     rows = await tx.fetch(
@@ -165,8 +194,9 @@ async def upsert_failure(tx: Transaction, unit: _Unit, error: str) -> None:
     message = unit.message
     await tx.execute(
         """
-        INSERT INTO deliveries (event_id, reaction, type, key, payload, due_at, error)
-        VALUES ($1, $2, $3, $4, $5, now() + interval '1 second', $6)
+        INSERT INTO deliveries
+            (event_id, reaction, type, key, payload, due_at, error, request_id, traceparent)
+        VALUES ($1, $2, $3, $4, $5, now() + interval '1 second', $6, $8, $9)
         ON CONFLICT (event_id, reaction) DO UPDATE SET
             attempts = deliveries.attempts + 1,
             error = excluded.error,
@@ -180,14 +210,60 @@ async def upsert_failure(tx: Transaction, unit: _Unit, error: str) -> None:
         message.payload,
         error,
         ATTEMPTS_MOST,
+        message.request_id,
+        message.traceparent,
+    )
+
+
+async def insert_parked(tx: Transaction, units: Sequence[_Unit], error: str) -> None:
+    """Parks pairs that were not handled; one that is waiting for its next try is left to that."""
+    messages = [unit.message for unit in units]
+    await tx.execute(
+        """
+        INSERT INTO deliveries
+            (event_id, reaction, type, key, payload, request_id, traceparent,
+            due_at, parked_at, error)
+        SELECT given.*, now(), now(), $8
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[],
+            $7::text[]) AS given (event_id, reaction)
+        WHERE NOT EXISTS (
+            SELECT FROM inbox
+            WHERE inbox.event_id = given.event_id AND inbox.reaction = given.reaction)
+        ON CONFLICT (event_id, reaction) DO NOTHING
+        """,
+        [message.event_id for message in messages],
+        [unit.reaction for unit in units],
+        [message.type for message in messages],
+        [message.key for message in messages],
+        [message.payload for message in messages],
+        [message.request_id for message in messages],
+        [message.traceparent for message in messages],
+        error,
+    )
+
+
+async def insert_unreadable(tx: Transaction, bodies: Sequence[bytes], error: str) -> None:
+    """Parks bodies under an id that is made from them, so that each is there once."""
+    await tx.execute(
+        """
+        INSERT INTO deliveries (event_id, reaction, type, key, payload, due_at, parked_at, error)
+        SELECT id, $3, $3, '', body, now(), now(), $4
+        FROM unnest($1::uuid[], $2::bytea[]) AS given (id, body)
+        ON CONFLICT (event_id, reaction) DO NOTHING
+        """,
+        [UUID(bytes=hashlib.sha256(body).digest()[:16], version=5) for body in bodies],
+        bodies,
+        UNREADABLE,
+        error,
     )
 
 
 async def list_parked(tx: Transaction) -> list[tuple[Any, ...]]:
-    """Parked deliveries: event id, reaction, type, key, attempts, error, parked at."""
+    """Parked deliveries: event id, reaction, type, key, attempts, error, parked at, request id."""
     rows = await tx.fetch(
         """
-        SELECT event_id, reaction, type, key, attempts, error, parked_at FROM deliveries
+        SELECT event_id, reaction, type, key, attempts, error, parked_at, request_id
+        FROM deliveries
         WHERE parked_at IS NOT NULL ORDER BY parked_at
         """
     )
@@ -204,13 +280,31 @@ async def count_waiting(tx: Reading) -> int:
     )
 
 
-async def update_replayed(tx: Transaction) -> int:
-    """Makes every parked delivery due again; answers how many. Safe: effects are applied once."""
+async def update_replayed(tx: Transaction, events: Sequence[UUID] | None = None) -> int:
+    """Makes parked deliveries due again, all or those of some events; answers how many.
+
+    Safe: effects are applied once. What nobody can read stays where it is.
+    """
     tag = await tx.execute(
         """
         UPDATE deliveries SET parked_at = NULL, attempts = 1, due_at = now()
-        WHERE parked_at IS NOT NULL
+        WHERE parked_at IS NOT NULL AND reaction <> $2
+            AND ($1::uuid[] IS NULL OR event_id = ANY ($1))
+        """,
+        events,
+        UNREADABLE,
+    )
+    return int(tag.split()[1])
+
+
+async def delete_parked(tx: Transaction, events: Sequence[UUID] | None = None) -> int:
+    """Gives parked deliveries up for good, all or those of some events; answers how many."""
+    tag = await tx.execute(
         """
+        DELETE FROM deliveries
+        WHERE parked_at IS NOT NULL AND ($1::uuid[] IS NULL OR event_id = ANY ($1))
+        """,
+        events,
     )
     return int(tag.split()[1])
 

@@ -5,8 +5,17 @@ at once. The least recently seen are forgotten, so that addresses without number
 """
 
 from collections import OrderedDict
+from typing import Protocol
 
 _CLIENTS_MOST = 20_000
+
+
+class WideLimit(Protocol):
+    """A limit that counts what a client asks of all instances (`platform/redis/limits.py`)."""
+
+    async def take(self, client: str, now: float) -> float:
+        """As `RateLimit.take`; bounded in time, and raises nothing."""
+        ...
 
 
 class RateLimit:

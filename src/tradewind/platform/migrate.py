@@ -4,6 +4,8 @@ Each service has a schema and a role of its own name (`tradewind_<service>`). Th
 write rows in its schema and nothing else: no DDL, no other schema. Migrations are `NNNN_name.sql`
 (phase `pre`: under the old code) or `NNNN_name.post.sql` (after it is gone), the platform's own
 first, each in its own transaction, under one advisory lock, so that any number may start at once.
+That lock is of a session, so the owner's address is the server's own, never a pooler's. What holds
+for a service's connections is set on its role here: a pooler lets no client set it.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from typing import Any, Literal
 import asyncpg
 import msgspec
 
-from tradewind.platform.database import Address
+from tradewind.platform.connections import ROLE_SETTINGS, Address
 from tradewind.platform.ids import derive
 
 Phase = Literal["pre", "post"]
@@ -141,6 +143,10 @@ async def _prepare(connection: Any, database: str, secret: bytes, service: str) 
             applied_at timestamptz NOT NULL DEFAULT now());
         """
     )
+    for name, value in ROLE_SETTINGS.items():
+        await connection.execute(
+            f"ALTER ROLE {role} IN DATABASE \"{database}\" SET {name} = '{value}'"
+        )
 
 
 async def _migrate_service(

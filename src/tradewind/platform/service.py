@@ -36,6 +36,17 @@ class Running(Generic[Contract_co]):
     """What to call with the payload of each NOTIFY, by channel; empty when some were missed."""
 
 
+class Later:
+    """Stands for a contract until all services are made, for they need each other in a ring."""
+
+    def __init__(self) -> None:
+        self.target: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of the contract."""
+        return getattr(self.target, name)
+
+
 def given(value: object) -> Provide:
     """A dependency that is always this value."""
 

@@ -53,7 +53,7 @@ class Method:
         """The positional arguments as JSON."""
         return msgspec.json.encode(arguments)
 
-    def decode_arguments(self, body: bytes) -> tuple[Any, ...]:
+    def decode_arguments(self, body: bytes | msgspec.Raw) -> tuple[Any, ...]:
         """What `encode_arguments` wrote, as the types that the contract names."""
         return msgspec.json.decode(body, type=self._arguments)
 
@@ -63,15 +63,23 @@ class Method:
             return msgspec.json.encode([_outcome(one) for one in answer])
         return msgspec.json.encode(_outcome(answer))
 
-    def decode_answer(self, body: bytes) -> Any:
-        """What `encode_answer` wrote; raises the error where the whole call failed."""
+    def encode_error(self, error: StoreError) -> bytes:
+        """The outcome of a call that failed as a whole."""
+        return msgspec.json.encode(_outcome(error))
+
+    def decode_outcome(self, body: bytes | msgspec.Raw) -> Any:
+        """What one of the two above wrote; the error of a call that failed is a value."""
         told: list[Outcome] | Outcome = msgspec.json.decode(body, type=list[Outcome] | Outcome)
         if isinstance(told, list):
             return [self._value(one) for one in told]
-        value = self._value(told)
-        if isinstance(value, StoreError):
-            raise value
-        return value
+        return self._value(told)
+
+    def decode_answer(self, body: bytes | msgspec.Raw) -> Any:
+        """The same; raises the error where the whole call failed."""
+        outcome = self.decode_outcome(body)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
 
     def _value(self, outcome: Outcome) -> Any:
         if outcome.error is not None:
@@ -140,7 +148,7 @@ def _travelling(method: Method, call: Callable[..., Any]) -> Callable[..., Any]:
         try:
             back = method.encode_answer(await call(*there))
         except StoreError as error:
-            back = msgspec.json.encode(_outcome(error))
+            back = method.encode_error(error)
         return method.decode_answer(back)
 
     return travel

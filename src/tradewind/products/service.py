@@ -6,12 +6,14 @@ from uuid import UUID
 
 from litestar import Router
 
+from tradewind.orders.contract import Orders
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.database import Database
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
+from tradewind.platform.remote.client import Remote
 from tradewind.platform.service import Running, given
 from tradewind.products.actions import stock
 from tradewind.products.actions.context import CHANNEL, ProductsContext, ProductsSettings
@@ -22,6 +24,7 @@ from tradewind.products.actions.imports import (
     Progress,
     import_file,
 )
+from tradewind.products.client import RemoteProducts
 from tradewind.products.contract import (
     NoPrice,
     NotSold,
@@ -37,6 +40,8 @@ from tradewind.products.routes import categories, inventory, pictures, products
 
 __all__ = [
     "CACHED_PATHS",
+    "DEPENDENCIES",
+    "HANDLERS",
     "ImportOptions",
     "ImportReport",
     "ProductsContext",
@@ -46,7 +51,20 @@ __all__ = [
     "load_demo",
     "load_demo_into_empty",
     "local",
+    "remote",
 ]
+
+HANDLERS = (
+    *products.HANDLERS,
+    *categories.HANDLERS,
+    *pictures.HANDLERS,
+    inventory.get_level,
+    inventory.adjust_stock,
+    inventory.list_movements,
+)
+"""Every route of the service."""
+DEPENDENCIES = ("products",)
+"""What its routes are given by name."""
 
 CACHED_PATHS = (
     ("/v1/products", products.LIST_PARAMETERS),
@@ -86,23 +104,17 @@ class LocalProducts:
         return await self._quotes.submit_all(requests)
 
 
+def remote(link: Remote) -> Products:
+    """The service in another process."""
+    return RemoteProducts(link)
+
+
 def local(
-    database: Database, settings: ProductsSettings, cache: ResponseCache | None
+    database: Database, settings: ProductsSettings, orders: Orders, cache: ResponseCache | None
 ) -> Running[Products]:
     """The service in this process; `cache` keeps public answers that it shall drop on a change."""
-    context = ProductsContext(database, Outbox(), settings, cache)
-    router = Router(
-        path="/",
-        route_handlers=[
-            *products.HANDLERS,
-            *categories.HANDLERS,
-            *pictures.HANDLERS,
-            inventory.get_level,
-            inventory.adjust_stock,
-            inventory.list_movements,
-        ],
-        dependencies={"products": given(context)},
-    )
+    context = ProductsContext(database, Outbox(), settings, orders, cache)
+    router = Router(path="/", route_handlers=HANDLERS, dependencies={"products": given(context)})
     reactions = {
         kind: [partial(reaction, context) for reaction in many] for kind, many in REACTIONS.items()
     }

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 _FIRST_PAUSE_SECONDS = 0.1
@@ -78,3 +78,40 @@ class Keeper:
             else:
                 self.restarts += 1
                 return pause_seconds
+
+
+class Keepers:
+    """All that is kept up; ended in the opposite order, what was started beside each other too."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.all: list[Keeper] = []
+        self._say = say
+        self._stages: list[list[Keeper]] = []
+
+    async def start(self, *chains: Sequence[tuple[str, Server]]) -> None:
+        """Starts chains beside each other, the servers of each one after the other.
+
+        Raises the first failure, once the others are done; what came up stays for `stop`.
+        """
+        stage: list[Keeper] = []
+        self._stages.append(stage)
+        outcomes = await asyncio.gather(
+            *(self._chain(chain, stage) for chain in chains), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def stop(self) -> None:
+        """Ends everything."""
+        while self._stages:
+            stage = self._stages.pop()
+            await asyncio.gather(*(keeper.stop() for keeper in reversed(stage)))
+        self.all.clear()
+
+    async def _chain(self, chain: Sequence[tuple[str, Server]], stage: list[Keeper]) -> None:
+        for name, server in chain:
+            keeper = Keeper(name, server, self._say)
+            await keeper.start()
+            stage.append(keeper)
+            self.all.append(keeper)

@@ -18,6 +18,8 @@ class Service(msgspec.Struct, frozen=True):
     about: str
     serves: tuple[str, ...]
     """Public paths; each stands for itself and all below it."""
+    streams: tuple[str, ...] = ()
+    """Of these paths, those whose answers go on for as long as the client listens."""
     calls: frozenset[str] = frozenset()
     """Services whose contract it calls."""
     hears: frozenset[str] = frozenset()
@@ -87,6 +89,7 @@ SERVICES: Mapping[str, Service] = {
             package="tradewind.notifications",
             about="Inbox, mail, preferences.",
             serves=("/v1/notifications", "/v1/notification-preferences", "/v1/messages"),
+            streams=("/v1/notifications/stream",),
             calls=frozenset({"users"}),
             hears=frozenset({"users", "orders"}),
         ),

@@ -181,6 +181,10 @@ class Users(Protocol):
         """Who a session token belongs to, or None where it is unknown, over or revoked."""
         ...
 
+    async def principals(self, tokens: Sequence[str]) -> list[Principal | None]:
+        """The same for many, in order."""
+        ...
+
     async def contacts(self, user_ids: Sequence[UUID]) -> list[Contact]:
         """How to reach each, in order."""
         ...

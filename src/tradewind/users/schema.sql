@@ -35,6 +35,8 @@ CREATE TABLE deliveries (
     parked_at timestamp with time zone,
     error text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    request_id text DEFAULT ''::text NOT NULL,
+    traceparent text DEFAULT ''::text NOT NULL,
     CONSTRAINT deliveries_attempts_check CHECK ((attempts > 0))
 );
 
@@ -65,7 +67,9 @@ CREATE TABLE outbox (
     type text NOT NULL,
     key text NOT NULL,
     payload bytea NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    request_id text DEFAULT ''::text NOT NULL,
+    traceparent text DEFAULT ''::text NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 

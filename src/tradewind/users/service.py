@@ -1,5 +1,6 @@
 """How users plugs in; one rule: only `compose` comes here."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
@@ -18,6 +19,7 @@ from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
 from tradewind.platform.outbox import Outbox
 from tradewind.platform.principals import Principal
+from tradewind.platform.remote.client import Remote
 from tradewind.platform.service import Running, given
 from tradewind.platform.sessions import client_address, parse_networks
 from tradewind.users.actions import sessions
@@ -25,10 +27,11 @@ from tradewind.users.actions.attempts import Attempts
 from tradewind.users.actions.context import Bell, UsersContext, UsersSettings
 from tradewind.users.actions.hashing import Hashing, Strength
 from tradewind.users.actions.importing import ImportReport, ImportUnreadable, import_users
-from tradewind.users.actions.live_sessions import CHANNEL, LiveSessions, SessionCache
+from tradewind.users.actions.live_sessions import CHANNEL, LiveSessions, SessionCache, Tell
 from tradewind.users.actions.passwords import send_resets
 from tradewind.users.actions.registering import add_first_staff, add_staff
 from tradewind.users.actions.tidying import tidy_up
+from tradewind.users.client import RemoteUsers
 from tradewind.users.contract import Contact, Users
 from tradewind.users.model.names import network_of
 from tradewind.users.model.shapes import Client
@@ -37,6 +40,8 @@ from tradewind.users.reactions import REACTIONS
 from tradewind.users.routes import accounts, express, me, sign_in
 
 __all__ = [
+    "DEPENDENCIES",
+    "HANDLERS",
     "ImportReport",
     "ImportUnreadable",
     "UsersContext",
@@ -45,7 +50,13 @@ __all__ = [
     "add_staff",
     "import_users",
     "local",
+    "remote",
 ]
+
+HANDLERS = (*sign_in.HANDLERS, *me.HANDLERS, *accounts.HANDLERS, *express.HANDLERS)
+"""Every route of the service."""
+DEPENDENCIES = ("users", "client")
+"""What its routes are given by name."""
 
 _SESSIONS_CACHED_MOST = 50_000
 _USER_AGENT_LONGEST = 300
@@ -62,9 +73,18 @@ class LocalUsers:
         """As the contract says."""
         return await self._context.live_sessions.authenticate(token)
 
+    async def principals(self, tokens: Sequence[str]) -> list[Principal | None]:
+        """As the contract says."""
+        return await asyncio.gather(*map(self._context.live_sessions.authenticate, tokens))
+
     async def contacts(self, user_ids: Sequence[UUID]) -> list[Contact]:
         """As the contract says."""
         return await sessions.list_contacts(self._context, user_ids)
+
+
+def remote(link: Remote) -> Users:
+    """The service in another process."""
+    return RemoteUsers(link)
 
 
 def local(
@@ -72,10 +92,16 @@ def local(
     settings: UsersSettings,
     platform: PlatformSettings,
     secret: bytes,
+    *,
     orders: Orders,
     notifications: Notifications,
+    tell: Tell | None = None,
 ) -> Running[Users]:
-    """The service in this process."""
+    """The service in this process.
+
+    `tell` reaches what instances share of sessions; then no process keeps any for itself.
+    """
+    kept_seconds = settings.session_cache_seconds if tell is None else 0.0
     context = UsersContext(
         database=database,
         outbox=Outbox(),
@@ -91,7 +117,8 @@ def local(
         ),
         live_sessions=LiveSessions(
             database,
-            SessionCache(seconds=settings.session_cache_seconds, most=_SESSIONS_CACHED_MOST),
+            SessionCache(seconds=kept_seconds, most=_SESSIONS_CACHED_MOST),
+            tell,
         ),
         common_passwords=_common_passwords(),
         pepper=derive(secret, "users fingerprints"),
@@ -101,12 +128,7 @@ def local(
     context.reset_bell.wake = resets.wake
     router = Router(
         path="/",
-        route_handlers=[
-            *sign_in.HANDLERS,
-            *me.HANDLERS,
-            *accounts.HANDLERS,
-            *express.HANDLERS,
-        ],
+        route_handlers=HANDLERS,
         dependencies={"users": given(context), "client": _client(platform)},
     )
     workers = (

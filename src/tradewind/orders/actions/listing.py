@@ -1,5 +1,6 @@
 """Lists of orders; one rule: pages by keyset, newest first, never by offset."""
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from tradewind.orders.actions.views import OrderView, read_views
 from tradewind.orders.contract import OrderNotFound
 from tradewind.orders.store import orders as store
 from tradewind.orders.store import payments as payment_store
+from tradewind.platform.database import Reading
 from tradewind.platform.errors import FieldError, Invalid
 from tradewind.platform.money import Money
 from tradewind.platform.web.pages import Page, read_cursor, write_cursor
@@ -35,10 +37,12 @@ async def list_own(
 ) -> Page[OrderView]:
     """A customer's orders."""
     before = read_cursor(cursor, UUID)
-    async with context.database.reading() as reading:
+
+    async def find(reading: Reading) -> Page[OrderView]:
         ids = await store.list_ids_of_user(reading, user_id, status, before, limit + 1)
-        views = await read_views(reading, ids[:limit])
-    return Page(views, write_cursor(ids[limit - 1]) if len(ids) > limit else None)
+        return await _page(reading, ids, limit)
+
+    return await context.database.read(find)
 
 
 async def list_all(
@@ -53,10 +57,24 @@ async def list_all(
     wanted = (wanted or "").strip() or None
     if wanted is not None and "\0" in wanted:
         raise Invalid("The query is not text.", errors=[FieldError("q", "This is not text.")])
-    async with context.database.reading() as reading:
+
+    async def find(reading: Reading) -> Page[OrderView]:
         ids = await store.list_ids(reading, status, wanted, before, limit + 1)
-        views = await read_views(reading, ids[:limit])
+        return await _page(reading, ids, limit)
+
+    return await context.database.read(find)
+
+
+async def _page(reading: Reading, ids: list[UUID], limit: int) -> Page[OrderView]:
+    views = await read_views(reading, ids[:limit])
     return Page(views, write_cursor(ids[limit - 1]) if len(ids) > limit else None)
+
+
+async def list_standing(context: OrdersContext, reservation_ids: Sequence[UUID]) -> list[bool]:
+    """Whether an order was placed on each reservation."""
+    async with context.database.reading() as reading:
+        placed = await store.list_reserved(reading, reservation_ids)
+    return [one in placed for one in reservation_ids]
 
 
 async def amount_in_currency(context: OrdersContext, order_id: UUID, amount: Money) -> int:

@@ -69,10 +69,13 @@ async def show_order(
     context: OrdersContext, order_id: UUID, user_id: UUID | None, token: str | None, *, staff: bool
 ) -> OrderView:
     """One order, for its owner, for whoever shows its token, or for staff."""
-    async with context.database.reading() as reading:
+
+    async def find(reading: Reading) -> OrderView:
         await check_owner(context, reading, order_id, user_id, token, staff=staff)
         [view] = await read_views(reading, [order_id])
-    return view
+        return view
+
+    return await context.database.read(find)
 
 
 async def check_owner(

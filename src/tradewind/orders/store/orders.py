@@ -72,6 +72,15 @@ async def find_owner(tx: Reading, order_id: UUID) -> tuple[UUID | None] | None:
     return (row[0],) if row else None
 
 
+async def list_reserved(tx: Reading, reservation_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the reservations on which an order was placed."""
+    rows = await tx.fetch(
+        "SELECT reservation_id FROM orders WHERE reservation_id = ANY ($1::uuid[])",
+        list(reservation_ids),
+    )
+    return {row[0] for row in rows}
+
+
 async def list_ids_of_user(
     tx: Reading, user_id: UUID, status: str | None, before: UUID | None, most: int
 ) -> list[UUID]:

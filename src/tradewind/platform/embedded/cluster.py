@@ -4,14 +4,15 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tradewind.platform.embedded import settings
 from tradewind.platform.embedded.errors import EmbeddedError, disk_full
 from tradewind.platform.embedded.home import Home, give_tree, last_words, sync_folder
-from tradewind.platform.processes import Command, Leashed
 from tradewind.platform.embedded.programs import Programs
+from tradewind.platform.processes import Command, Leashed
 
 SUPERUSER = "postgres"
 # PostgreSQL cuts paths at 1,024 bytes. Its programs are started in the data folder, and each
@@ -99,15 +100,24 @@ async def initialise(home: Home, programs: Programs, log: Callable[[str], None])
         file.write("\n" + settings.INCLUDE_LINE)
         file.flush()
         os.fsync(file.fileno())
+    put_in_place(home)
+
+
+def put_in_place(home: Home) -> None:
+    """Make the data folder that was in the making the server's, once all of it is on the disk."""
+    data = home.fresh / "data"
     sync_folder(data)
     data.rename(home.data)
     sync_folder(home.root)
     clear_unfinished(home)
 
 
-def write_settings(home: Home, programs: Programs) -> None:
-    """Write the settings that fit this machine."""
-    text = settings.render(settings.Machine.here(home.data), has_lz4=programs.has_lz4)
+def write_settings(
+    home: Home, programs: Programs, more: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write the settings that fit this machine, and `more`."""
+    machine = settings.Machine.here(home.data)
+    text = settings.render(machine, has_lz4=programs.has_lz4, more=more)
     home.write_whole(home.data / settings.FILE_NAME, text, programs.run_as.owner)
 
 
@@ -127,14 +137,29 @@ async def _run_initdb(home: Home, programs: Programs, letters: str) -> int:
         "--data-checksums",
         "--no-instructions",
     )
-    output = home.open_private(home.initdb_log, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
+    return await run_once(home, programs, arguments, home.initdb_log)
+
+
+async def run_once(
+    home: Home,
+    programs: Programs,
+    arguments: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Run a program in the data folder that is in the making; return its exit code.
+
+    It goes with whoever waits for it.
+    """
+    output = home.open_private(log, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
     try:
-        initdb = Leashed(Command(arguments, programs.run_as, data, output))
+        folder = home.fresh / "data"
+        program = Leashed(Command(arguments, programs.run_as, folder, output, environment))
     finally:
         os.close(output)
     try:
-        return await initdb.ended()
+        return await program.ended()
     except BaseException:
-        initdb.send(signal.SIGKILL)
-        await initdb.ended()
+        program.send(signal.SIGKILL)
+        await program.ended()
         raise

@@ -61,11 +61,24 @@ class Endpoint:
 
 def find_endpoint(home: Path) -> Endpoint:
     """Return where the running server of `home` answers, for a command in another terminal."""
-    place = Home.at(home)
-    not_running = EmbeddedError(
-        f"not running in {place.base}: start it with `make run` or `tradewind run`, "
-        "or set TRADEWIND_HOME"
+    return _find(
+        Home.at(home),
+        f"not running in {home.resolve()}: start it with `make run` or `tradewind run`, "
+        "or set TRADEWIND_HOME",
     )
+
+
+def find_replica_endpoint(home: Path) -> Endpoint:
+    """Return where the running replica of `home` answers; roles and passwords are the server's."""
+    return _find(
+        Home.replica_at(home),
+        f"no replica runs in {home.resolve()}: start one with `make run-split`, "
+        "or set TRADEWIND_HOME",
+    )
+
+
+def _find(place: Home, advice: str) -> Endpoint:
+    not_running = EmbeddedError(advice)
     try:
         place.socket.stat()
         with socket.socket(socket.AF_UNIX) as probe:

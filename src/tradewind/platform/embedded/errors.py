@@ -17,6 +17,10 @@ class EmbeddedError(Exception):
         super().__init__(" ".join(message.splitlines()))
 
 
+class DidNotComeUp(EmbeddedError):
+    """The server ended, or hung, before it answered."""
+
+
 def explain_os_error(error: OSError, home: Path) -> EmbeddedError:
     """Say what an operating system's error while working in `home` means for the reader."""
     if error.errno in _FULL:

@@ -8,6 +8,10 @@ HOME/postgres/          0700, or 0711 where another user runs the server
     log/                what the programs said, bounded
     fresh/              a data folder in the making; only ever renamed or removed whole
     programs-VERSION/   a copy, only where the original is out of reach
+
+HOME/replica/           the same again, where a replica lives beside it
+    passfile            with which it reaches the other server, 0600
+    log/backup.log      what the last base backup said
 """
 
 import contextlib
@@ -21,7 +25,7 @@ LOG_LIMIT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The paths below one home directory; `root` is `HOME/postgres`, absolute."""
+    """The paths of one server below a home directory; `root` is `HOME/postgres`, absolute."""
 
     base: Path
     root: Path
@@ -32,6 +36,12 @@ class Home:
         base = home.resolve()
         return cls(base, base / "postgres")
 
+    @classmethod
+    def replica_at(cls, home: Path) -> "Home":
+        """Name the paths of the replica in `home`, whose `root` is `HOME/replica`."""
+        base = home.resolve()
+        return cls(base, base / "replica")
+
     @property
     def owner_lock(self) -> Path:
         """The file whose lock the owner holds."""
@@ -39,8 +49,13 @@ class Home:
 
     @property
     def password(self) -> Path:
-        """The superuser's password."""
-        return self.root / "password"
+        """The superuser's password, the same for a server and its replica."""
+        return self.base / "postgres" / "password"
+
+    @property
+    def passfile(self) -> Path:
+        """The password of a replica's role, as libpq reads it."""
+        return self.root / "passfile"
 
     @property
     def data(self) -> Path:
@@ -54,7 +69,7 @@ class Home:
 
     @property
     def fresh(self) -> Path:
-        """What initdb is working on; it counts for nothing until it is renamed."""
+        """A data folder in the making; it counts for nothing until it is renamed."""
         return self.root / "fresh"
 
     @property
@@ -67,8 +82,13 @@ class Home:
         """What the last initdb said."""
         return self.root / "log" / "initdb.log"
 
+    @property
+    def backup_log(self) -> Path:
+        """What the last base backup said."""
+        return self.root / "log" / "backup.log"
+
     def make_root(self) -> None:
-        """Make `HOME/postgres`; made by root in an ordinary user's home, it becomes that user's."""
+        """Make the server's folder; by root in an ordinary user's home, it becomes that user's."""
         self.base.mkdir(parents=True, exist_ok=True)
         try:
             self.root.mkdir(mode=0o700)
@@ -87,7 +107,7 @@ class Home:
             folder.chmod(0o700)
 
     def hand_to_keeper(self, target: Path | int) -> None:
-        """Give what root has made to the owner of `HOME/postgres`, who may start it next time."""
+        """Give what root made to the owner of the server's folder, who may start it next time."""
         if os.geteuid() == 0:
             keeper = self.root.stat()
             os.chown(target, keeper.st_uid, keeper.st_gid)

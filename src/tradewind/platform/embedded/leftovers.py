@@ -15,14 +15,14 @@ from pathlib import Path
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.home import Home
 
-_PROGRAMS = ("postgres", "initdb")
+_PROGRAMS = ("postgres", "initdb", "pg_basebackup")
 _ORDERLY_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0))
 _KILLED_SECONDS = 15.0
 _PROC = Path("/proc")
 
 
 async def end_leftovers(home: Home, log: Callable[[str], None]) -> None:
-    """End every server or initdb that still works in this home; return when all are gone.
+    """End every server, initdb or base backup that still works in this home, until all are gone.
 
     A server is asked to end in order. What has lost its server, or is only making a new database,
     has nothing to put in order.

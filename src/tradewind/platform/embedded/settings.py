@@ -5,9 +5,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 FILE_NAME = "tradewind.conf"
 INCLUDE_LINE = f"include '{FILE_NAME}'   # written anew at every start of the store\n"
@@ -33,8 +34,10 @@ class Machine:
         return cls(memory, max(1, cores), shutil.disk_usage(folder).free)
 
 
-def render(machine: Machine, *, has_lz4: bool) -> str:
-    """Return the text of the settings file."""
+def render(
+    machine: Machine, *, has_lz4: bool, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the text of the settings file; `more` is added to it or stands in place of ours."""
     memory_mb = machine.memory_bytes // _MB
     cores = machine.cores
     values: dict[str, str] = {
@@ -55,6 +58,10 @@ def render(machine: Machine, *, has_lz4: bool) -> str:
         "max_wal_size": f"{_between(64, machine.free_disk_bytes // _MB // 10, 2048)}MB",
         "min_wal_size": "48MB",
         "checkpoint_timeout": "15min",
+        # What a replica still needs is kept for it, but no disk is filled for one that is gone:
+        # then it is made anew.
+        "max_slot_wal_keep_size": f"{_between(64, machine.free_disk_bytes // _MB // 20, 1024)}MB",
+        "idle_replication_slot_timeout": "1h",
         # Light: little of its own memory, few idle processes. Reads by workers (io_method) would
         # cost a change of process each on a small machine, where nearly all is cached.
         "shared_buffers": f"{_between(32, memory_mb // 16, 512)}MB",
@@ -87,10 +94,16 @@ def render(machine: Machine, *, has_lz4: bool) -> str:
         "log_lock_waits": "on",
         "log_temp_files": "10MB",
     }
-    lines = [f"{name} = '{value}'" for name, value in values.items()]
+    values |= more
+    lines = [f"{name} = {_quoted(value)}" for name, value in values.items()]
     return (
         "# Written by Tradewind at every start: changes here are lost.\n" + "\n".join(lines) + "\n"
     )
+
+
+def _quoted(value: str) -> str:
+    doubled = value.replace("\\", "\\\\").replace("'", "''")
+    return f"'{doubled}'"
 
 
 def _between(low: int, value: int, high: int) -> int:

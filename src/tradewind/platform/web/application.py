@@ -52,12 +52,14 @@ def build_application(  # noqa: PLR0913  every one named, most with a default
     dependencies: Mapping[str, Provide] | None = None,
     exception_handlers: Mapping[type[Exception], ExceptionHandler] | None = None,
     state: Mapping[str, Any] | None = None,
+    documented: Sequence[ControllerRouterHandler] | None = None,
 ) -> Litestar:
     """The framework's application for these routes; put a `Front` around it to serve it.
 
     It serves `/openapi.json` and `/docs` besides. `tags` are the schema's groups with a sentence
     each. `exception_handlers` are for exceptions that are answers of their own kind; everything
-    else becomes a problem document. `sessions` is needed by guards and `principal`.
+    else becomes a problem document. `sessions` is needed by guards and `principal`. `documented`
+    are the routes that the schema tells of, where it is of more than this process serves.
     """
     config = OpenAPIConfig(
         title=title,
@@ -69,10 +71,23 @@ def build_application(  # noqa: PLR0913  every one named, most with a default
         path="/internal/openapi",
         render_plugins=[JsonRenderPlugin()],
     )
+
+    def documented_app() -> Litestar | None:
+        if documented is None:
+            return None
+        given = dict(dependencies or {}) | {"principal": Provide(principal)}
+        return Litestar(
+            documented,
+            request_class=StrictRequest,
+            dependencies=given | {"viewer": Provide(viewer)},
+            openapi_config=config,
+            logging_config=None,
+        )
+
     handlers: dict[Any, ExceptionHandler] = {Exception: answer_problem}
     handlers.update(exception_handlers or {})
     app = Litestar(
-        [*routes, *_documentation(https=settings.https)],
+        [*routes, *_documentation(documented_app, https=settings.https)],
         request_class=StrictRequest,
         dependencies={
             "principal": Provide(principal),
@@ -106,12 +121,14 @@ def _complete_options(app: Litestar) -> None:
                 answering.__closure__[0].cell_contents = SimpleNamespace(methods=methods)
 
 
-def _documentation(*, https: bool) -> list[ControllerRouterHandler]:
+def _documentation(
+    documented_app: Callable[[], Litestar | None], *, https: bool
+) -> list[ControllerRouterHandler]:
     """`/openapi.json` and `/docs`, made at the first request and kept."""
     drawn: dict[str, bytes] = {}
 
     def make(app: Litestar) -> None:
-        schema = build_schema(app, https=https)
+        schema = build_schema(documented_app() or app, https=https)
         drawn["schema"] = msgspec.json.encode(schema)
         drawn["page"] = draw(schema).encode()
 

@@ -22,6 +22,10 @@ class Trace(NamedTuple):
     parent_id: str
     sampled: bool
 
+    def header(self) -> str:
+        """As `traceparent`, for whoever is called."""
+        return f"00-{self.trace_id}-{self.parent_id}-{'01' if self.sampled else '00'}"
+
 
 class RequestContext(msgspec.Struct, frozen=True, gc=False):
     """All of it; `deadline` is a reading of `time.monotonic`, in seconds."""

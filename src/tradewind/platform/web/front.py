@@ -15,7 +15,7 @@ import uuid_utils
 
 from tradewind.platform.cache import Answer, ResponseCache
 from tradewind.platform.errors import Limited, StoreError, Unavailable
-from tradewind.platform.limits import RateLimit
+from tradewind.platform.limits import RateLimit, WideLimit
 from tradewind.platform.sessions import client_address, parse_networks
 from tradewind.platform.web.asgi import Application, RawHeaders, Receive, Scope, Send
 from tradewind.platform.web.context import enter, parse_traceparent
@@ -46,12 +46,13 @@ def _new_request_id() -> str:
 class Front:
     """An ASGI application around another one. One instance a listener and event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that a listener is made of, by name
         self,
         app: Application,
         settings: WebSettings,
         *,
         cache: ResponseCache | None = None,
+        wide_limit: WideLimit | None = None,
         public: bool = True,
         position: Callable[[], int] = lambda: 0,
         new_request_id: Callable[[], str] = _new_request_id,
@@ -73,7 +74,8 @@ class Front:
         self._slow_seconds = -1.0 if settings.log_requests else settings.slow_seconds
         self._proxies = parse_networks(settings.trusted_proxies)
         self._limit: RateLimit | None = None
-        if settings.client_requests_per_second is not None:
+        self._wide_limit = wide_limit
+        if wide_limit is None and settings.client_requests_per_second is not None:
             self._limit = RateLimit(settings.client_requests_per_second, settings.client_burst)
         self._hot: HotReads | None = None
         if cache is not None and settings.cached_paths:
@@ -126,7 +128,9 @@ class Front:
         if refusal is None and scope["raw_path"] not in self._sound_paths:
             refusal = self._screen.path(scope)
         if refusal is None:
-            refusal = self._too_many(scope)
+            refusal = self._too_many(scope) or (
+                await self._too_many_anywhere(scope, self._wide_limit) if self._wide_limit else None
+            )
         if refusal is not None:
             close = unreadable is not None or has_body(named)
             await send_problem(out, refusal, request_id, close=close)
@@ -216,13 +220,13 @@ class Front:
             )
         if self._limit is None or scope["path"] in _NEVER_LIMITED:
             return None
-        seconds = self._limit.take(client_address(scope, self._proxies), self._clock())
-        if not seconds:
+        return _slow_down(self._limit.take(client_address(scope, self._proxies), self._clock()))
+
+    async def _too_many_anywhere(self, scope: Scope, limit: WideLimit) -> StoreError | None:
+        """Whether one client asks more of all instances than it may."""
+        if scope["path"] in _NEVER_LIMITED:
             return None
-        return Limited(
-            "You ask more often than one client may; slow down.",
-            retry_after_seconds=max(1, round(seconds)),
-        )
+        return _slow_down(await limit.take(client_address(scope, self._proxies), self._clock()))
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -255,3 +259,13 @@ class Front:
             ms=round(seconds * 1000, 1),
             cached=cached,
         )
+
+
+def _slow_down(seconds: float) -> StoreError | None:
+    """What a client is told that may ask again in so many seconds; None for 0."""
+    if not seconds:
+        return None
+    return Limited(
+        "You ask more often than one client may; slow down.",
+        retry_after_seconds=max(1, round(seconds)),
+    )

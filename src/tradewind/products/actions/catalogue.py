@@ -4,6 +4,7 @@ The tree of categories is locked before products, products before stock, and wor
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -33,8 +34,7 @@ async def show_product(
     context: ProductsContext, id_or_slug: str, *, staff: bool
 ) -> tuple[ProductView, int]:
     """The full view and the version; what is not active only staff see."""
-    async with context.database.reading() as reading:
-        found = await _find(reading, id_or_slug)
+    found = await context.database.read(partial(_find, id_or_slug=id_or_slug), stale_ok=True)
     if found is None or not (staff or found[0].status == "active"):
         raise ProductNotFound("There is no such product.")
     return found

@@ -45,15 +45,13 @@ class CategoryEdit(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_categories(context: ProductsContext) -> list[CategoryView]:
     """The whole tree, parents before their children."""
-    async with context.database.reading() as reading:
-        tree = await categories.list_categories(reading)
+    tree = await context.database.read(categories.list_categories, stale_ok=True)
     return [category_view(one) for one in in_order(tree)]
 
 
 async def show_category(context: ProductsContext, id_or_slug: str) -> CategoryView:
     """One category."""
-    async with context.database.reading() as reading:
-        tree = await categories.list_categories(reading)
+    tree = await context.database.read(categories.list_categories, stale_ok=True)
     wanted = as_uuid(id_or_slug)
     for one in tree.values():
         if one.id == wanted or one.slug == id_or_slug:

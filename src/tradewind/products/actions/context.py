@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from tradewind.orders.contract import Orders
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.config import Positive
 from tradewind.platform.database import Database, Transaction
@@ -48,6 +49,7 @@ class ProductsContext:
     database: Database
     outbox: Outbox
     settings: ProductsSettings
+    orders: Orders
     cache: ResponseCache | None = None
 
     async def tell_stock_changed(self, tx: Transaction, skus: Iterable[str]) -> None:

@@ -46,12 +46,12 @@ async def search_products(context: ProductsContext, wish: Wish) -> Found:
     """One page of products, and what there is among all that match, if that is asked for."""
     sought = _understood(wish)
     most = context.settings.facet_matches_most
-    if not search.needs_own_plan(sought) and not wish.facets:
-        async with context.database.reading() as reading:
-            return await _found(reading, sought, wish, most)
-    async with context.database.transaction() as tx:
-        await search.set_own_plans(tx)
-        return await _found(tx, sought, wish, most)
+
+    async def find(reading: Reading) -> Found:
+        return await _found(reading, sought, wish, most)
+
+    own_plans = search.needs_own_plan(sought) or wish.facets
+    return await context.database.read(find, stale_ok=True, own_plans=own_plans)
 
 
 def _understood(wish: Wish) -> Sought:

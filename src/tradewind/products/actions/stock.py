@@ -191,10 +191,20 @@ async def _free(tx: Transaction, holding: Sequence[Reservation], state: Reservat
 
 
 async def expire_reservations(context: ProductsContext) -> bool:
-    """Gives back what was held too long; answers whether there may be more."""
+    """Gives back what was held too long; answers whether there may be more.
+
+    Orders is asked first: where an order stands on a reservation, its event is only late (a broker
+    that is away, say), and the stock is held on. Where orders does not answer, nothing expires.
+    """
+    async with context.database.reading() as reading:
+        over = await stock.list_expired(reading, _EXPIRY_BATCH)
+    if not over:
+        return False
+    stands = await context.orders.standing(over)
+    sold = [one for one, placed in zip(over, stands, strict=True) if placed]
     async with context.database.transaction() as tx:
-        over = await stock.lock_expired(tx, _EXPIRY_BATCH)
-        await _free(tx, over, "expired")
+        await stock.update_expiries(tx, sold, context.settings.reservation_seconds)
+        await _free(tx, await stock.lock_expired(tx, list({*over} - {*sold})), "expired")
     return len(over) == _EXPIRY_BATCH
 
 

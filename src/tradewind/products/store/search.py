@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from tradewind.platform.database import Reading, Row, Transaction
+from tradewind.platform.database import Reading, Row
 from tradewind.platform.money import Money
 from tradewind.products.model.catalogue import Image, Status
 from tradewind.products.model.search import (
@@ -148,11 +148,6 @@ def needs_own_plan(sought: Sought) -> bool:
         or sought.min_price_minor is not None
         or sought.max_price_minor is not None
     )
-
-
-async def set_own_plans(tx: Transaction) -> None:
-    """Until the end of the transaction every query is planned for its values."""
-    await tx.execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 def _source(sought: Sought, *, texts: bool) -> LiteralString:

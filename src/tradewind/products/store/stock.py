@@ -151,15 +151,27 @@ async def list_known(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def lock_expired(tx: Transaction, most: int) -> list[Reservation]:
-    """Reservations whose time is over by the database's clock, locked, as far as they are free."""
+async def list_expired(tx: Reading, most: int) -> list[UUID]:
+    """Held reservations whose time is over by the database's clock, the oldest first."""
+    rows = await tx.fetch(
+        """
+        SELECT id FROM reservations WHERE state = 'held' AND expires_at <= now()
+        ORDER BY expires_at LIMIT $1
+        """,
+        most,
+    )
+    return [row[0] for row in rows]
+
+
+async def lock_expired(tx: Transaction, ids: Sequence[UUID]) -> list[Reservation]:
+    """Those of them that are still held and over, locked, as far as they are free."""
     rows = await tx.fetch(
         """
         SELECT id, state, lines FROM reservations
-        WHERE state = 'held' AND expires_at <= now()
-        ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        WHERE id = ANY ($1::uuid[]) AND state = 'held' AND expires_at <= now()
+        ORDER BY expires_at FOR UPDATE SKIP LOCKED
         """,
-        most,
+        list(ids),
     )
     return [_reservation(row) for row in rows]
 

@@ -1,14 +1,16 @@
 """Whose token this is; one rule: what was ended is not believed a moment longer than it must be.
 
 Many lookups are one query, and what was found is kept for less than a second. Who ends a session
-drops it here right after the commit, and in every other process by NOTIFY; where that is lost, the
-second is over before anybody is wronged (P9). A lookup that began before a drop is not kept: it
-may have read what the drop was about.
+drops it here right after the commit, in every other process by NOTIFY, and where instances share
+what they found (`platform/redis/sessions.py`) also there, before the answer goes out; where that is
+lost, the second is over before anybody is wronged (P9). A lookup that began before a drop is not
+kept: it may have read what the drop was about.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,6 +21,8 @@ from tradewind.platform.principals import Principal
 from tradewind.users.model.shapes import LiveSession
 from tradewind.users.store import sessions
 
+Tell = Callable[[Sequence[bytes]], Awaitable[None]]
+"""Tells all instances to look these token hashes up anew; bounded, and raises nothing."""
 CHANNEL = "tradewind_sessions"
 """NOTIFY with the token hashes to drop, in hexadecimal; empty: all."""
 _SEEN_EVERY = timedelta(minutes=1)
@@ -77,12 +81,31 @@ class SessionCache:
         return self._clock()
 
 
-class LiveSessions:
-    """One process's view of the sessions that live."""
+class Ending:
+    """The sessions that one transaction ends or changes."""
 
-    def __init__(self, database: Database, cache: SessionCache) -> None:
+    def __init__(self, cache: SessionCache) -> None:
+        self.token_hashes: list[bytes] = []
+        self._cache = cache
+
+    async def forget(self, tx: Transaction, token_hashes: Sequence[bytes]) -> None:
+        """Once the transaction is saved, these sessions are looked up anew, in every process."""
+        if not token_hashes:
+            return
+        self.token_hashes += token_hashes
+        few = len(token_hashes) <= _NAMED_MOST
+        payload = " ".join(token_hash.hex() for token_hash in token_hashes) if few else ""
+        await tx.notify(CHANNEL, payload)
+        tx.after_commit(lambda: self._cache.drop(token_hashes))
+
+
+class LiveSessions:
+    """One process's view of the sessions that live; `tell` reaches what instances share of it."""
+
+    def __init__(self, database: Database, cache: SessionCache, tell: Tell | None = None) -> None:
         self._database = database
         self._cache = cache
+        self._tell = tell
         self._finding = Coalescer("sessions", self._find, most=512, at_once=2)
         self._seen: set[UUID] = set()
 
@@ -108,14 +131,16 @@ class LiveSessions:
             self._seen.add(found.id)
         return principal
 
-    async def forget(self, tx: Transaction, token_hashes: Sequence[bytes]) -> None:
-        """Once the transaction is saved, these sessions are looked up anew, in every process."""
-        if not token_hashes:
-            return
-        few = len(token_hashes) <= _NAMED_MOST
-        payload = " ".join(token_hash.hex() for token_hash in token_hashes) if few else ""
-        await tx.notify(CHANNEL, payload)
-        tx.after_commit(lambda: self._cache.drop(token_hashes))
+    @asynccontextmanager
+    async def ending(self) -> AsyncGenerator[Ending]:
+        """Around a transaction that ends sessions: on leaving, every instance has been told."""
+        ending = Ending(self._cache)
+        try:
+            yield ending
+        finally:
+            # Also where nobody knows whether it was saved: who is told only asks the record.
+            if self._tell is not None and ending.token_hashes:
+                await self._tell(ending.token_hashes)
 
     def hear(self, payload: str) -> None:
         """Another process ended sessions, or there may be some that were missed (empty)."""

@@ -37,13 +37,13 @@ async def change_password(
     _require_good(ctx, new, account, "newPassword")
     shown = await confirm_password(ctx, principal.user_id, current, client)
     hashed = await ctx.hashing.hash(new)
-    async with ctx.database.transaction(once) as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction(once) as tx:
         account = await accounts.lock_account(tx, principal.user_id)
         if account is None or account.password_hash != shown:
             raise WrongPassword("the password was changed meanwhile")
         await _replace(ctx, tx, msgspec.structs.replace(account, password_hash=hashed))
         ended = await sessions.delete_sessions(tx, account.id, but=principal.session_id)
-        await ctx.live_sessions.forget(tx, ended)
+        await ending.forget(tx, ended)
         once.answer(NOTHING)
 
 
@@ -100,7 +100,7 @@ async def reset_password(ctx: UsersContext, token: str, new: str, once: Once) ->
         raise _expired()
     _require_good(ctx, new, account, "newPassword")
     hashed = await ctx.hashing.hash(new)
-    async with ctx.database.transaction(once) as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction(once) as tx:
         account = await lock_token_owner(tx, "password_reset", token)
         verified = account.email_verified_at or tx.now
         await _replace(
@@ -108,7 +108,7 @@ async def reset_password(ctx: UsersContext, token: str, new: str, once: Once) ->
             tx,
             msgspec.structs.replace(account, password_hash=hashed, email_verified_at=verified),
         )
-        await ctx.live_sessions.forget(tx, await sessions.delete_sessions(tx, account.id))
+        await ending.forget(tx, await sessions.delete_sessions(tx, account.id))
         once.answer(NOTHING)
 
 

@@ -12,6 +12,7 @@ from tradewind.platform.errors import Unauthenticated
 from tradewind.platform.idempotency import Once
 from tradewind.platform.principals import Principal
 from tradewind.users.actions.context import UsersContext
+from tradewind.users.actions.live_sessions import Ending
 from tradewind.users.actions.passwords import NOTHING, lock_token_owner
 from tradewind.users.actions.registering import new_verification
 from tradewind.users.actions.signing_in import confirm_password
@@ -72,7 +73,7 @@ async def change_profile(
     shown = None
     if email is not None and change.current_password is not None:
         shown = await confirm_password(ctx, principal.user_id, change.current_password, client)
-    async with ctx.database.transaction() as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction() as tx:
         before = _alive(await accounts.lock_account(tx, principal.user_id))
         check_version(before.version)
         if shown is not None and before.password_hash != shown:
@@ -81,18 +82,18 @@ async def change_profile(
         if changed != before:
             await accounts.update_account(tx, changed)
         if email is not None and (email.key != before.email_key or not before.email_verified_at):
-            await _begin_verification(ctx, tx, before, changed)
+            await _begin_verification(ctx, tx, ending, before, changed)
     return msgspec.structs.replace(changed, version=before.version + (changed != before))
 
 
 async def verify_email(ctx: UsersContext, token: str, once: Once) -> None:
     """Uses a verification token up: who reads the address has the account. Raises LinkExpired."""
-    async with ctx.database.transaction(once) as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction(once) as tx:
         account = await lock_token_owner(tx, "email_verification", token)
         verified = msgspec.structs.replace(account, email_verified_at=tx.now)
         await accounts.update_account(tx, verified)
         hashes = await sessions.list_token_hashes(tx, account.id)
-        await ctx.live_sessions.forget(tx, hashes)
+        await ending.forget(tx, hashes)
         once.answer(NOTHING)
 
 
@@ -104,7 +105,7 @@ async def erase_account(
     Raises WrongPassword, or LastAdmin.
     """
     shown = await confirm_password(ctx, principal.user_id, password, client)
-    async with ctx.database.transaction() as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction() as tx:
         admins = await accounts.lock_admins(tx, principal.user_id)
         account = _alive(await accounts.lock_account(tx, principal.user_id))
         if account.password_hash != shown:
@@ -115,7 +116,7 @@ async def erase_account(
         await accounts.delete_account(tx, account)
         await attempts.delete_counter(tx, ctx.attempts.account_subject(account.id, ""))
         await ctx.outbox.add(tx, [UserErased(user_id=account.id, email=account.email)])
-        await ctx.live_sessions.forget(tx, ended)
+        await ending.forget(tx, ended)
 
 
 async def export_everything(ctx: UsersContext, principal: Principal) -> Everything:
@@ -179,7 +180,7 @@ def _changed(
 
 
 async def _begin_verification(
-    ctx: UsersContext, tx: Transaction, before: Account, changed: Account
+    ctx: UsersContext, tx: Transaction, ending: Ending, before: Account, changed: Account
 ) -> None:
     """Sends a link to the new address, or once more to one that is not verified yet."""
     if changed.email is None:
@@ -188,7 +189,7 @@ async def _begin_verification(
     if new:
         await tokens.delete_tokens_of(tx, changed.id, ["password_reset"])
         hashes = await sessions.list_token_hashes(tx, changed.id)
-        await ctx.live_sessions.forget(tx, hashes)
+        await ending.forget(tx, hashes)
     event = EmailChanged(
         user_id=changed.id,
         old_email=before.email if new else None,

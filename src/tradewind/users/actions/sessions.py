@@ -12,18 +12,18 @@ from tradewind.users.store import accounts, sessions
 
 async def end_session(ctx: UsersContext, principal: Principal, session_id: UUID) -> None:
     """Ends one session of the one who asks. Raises SessionNotFound."""
-    async with ctx.database.transaction() as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction() as tx:
         ended = await sessions.delete_session(tx, principal.user_id, session_id)
-        await ctx.live_sessions.forget(tx, ended)
+        await ending.forget(tx, ended)
     if not ended:
         raise SessionNotFound("you have no such session")
 
 
 async def end_other_sessions(ctx: UsersContext, principal: Principal) -> None:
     """Ends all but the one that asks."""
-    async with ctx.database.transaction() as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction() as tx:
         ended = await sessions.delete_sessions(tx, principal.user_id, but=principal.session_id)
-        await ctx.live_sessions.forget(tx, ended)
+        await ending.forget(tx, ended)
 
 
 async def list_sessions(

@@ -53,7 +53,7 @@ async def change_user(
     ctx: UsersContext, principal: Principal, user_id: UUID, change: UserChange
 ) -> UserView:
     """Changes role and standing. Raises UserNotFound, Denied, Invalid or LastAdmin."""
-    async with ctx.database.transaction() as tx:
+    async with ctx.live_sessions.ending() as ending, ctx.database.transaction() as tx:
         admins = await accounts.lock_admins(tx, user_id)
         before = await accounts.lock_account(tx, user_id)
         if before is None:
@@ -67,7 +67,7 @@ async def change_user(
         await accounts.update_account(tx, changed)
         ended = await sessions.delete_sessions(tx, user_id)
         await tokens.delete_tokens_of(tx, user_id, ["password_reset"])
-        await ctx.live_sessions.forget(tx, ended)
+        await ending.forget(tx, ended)
     return user_view_of(changed)
 
 

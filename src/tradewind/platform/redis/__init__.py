@@ -1,0 +1,1 @@
+"""Redis, which makes things faster and knows nothing by itself."""

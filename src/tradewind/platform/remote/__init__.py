@@ -1,0 +1,1 @@
+"""Calls between services that run in different processes."""

@@ -1,0 +1,87 @@
+"""Servers that this machine lacks; one rule: installed where that is plainly wanted, else named.
+
+On Debian and its kin, as root, they come from the distribution's packages, and none is started
+there as a service. Elsewhere the reader is told what is missing and how to get it.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+_INSTALL_SECONDS = 600.0
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_REFUSE_STARTS = "#!/bin/sh\nexit 101\n"
+
+
+class ServersMissing(Exception):
+    """Programs that are needed are not here; one line that says how to get them."""
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """One server program, and the packages that bring it."""
+
+    program: str
+    debian: str
+    brew: str
+
+
+NEEDED: Mapping[str, Needed] = {
+    "redis": Needed("redis-server", "redis-server", "redis"),
+    "broker": Needed("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "rabbitmq"),
+    "balancer": Needed("haproxy", "haproxy", "haproxy"),
+}
+
+
+async def ensure_installed(names: Iterable[str], say: Callable[[str], None]) -> None:
+    """Returns when all of these are here; raises ServersMissing where they cannot be had."""
+    missing = [NEEDED[name] for name in names if not _is_here(NEEDED[name])]
+    if not missing:
+        return
+    packages = [one.debian for one in missing]
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        say(f"Installing {', '.join(packages)} from the distribution …")
+        await _install(packages)
+        missing = [one for one in missing if not _is_here(one)]
+    if missing:
+        raise ServersMissing(
+            f"missing: {', '.join(one.program for one in missing)}. On Debian or Ubuntu: "
+            f"sudo apt-get install {' '.join(one.debian for one in missing)}; elsewhere, say: "
+            f"brew install {' '.join(one.brew for one in missing)}; or name servers of yours "
+            "(TRADEWIND_BROKER_URL, TRADEWIND_SESSIONS_URL, TRADEWIND_CACHE_URL)"
+        )
+
+
+def _is_here(needed: Needed) -> bool:
+    return shutil.which(needed.program) is not None
+
+
+async def _install(packages: list[str]) -> None:
+    command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    ours = not _POLICY.exists()
+    if ours:  # else the packages would start servers of their own, open to the machine
+        _POLICY.write_text(_REFUSE_STARTS)
+        _POLICY.chmod(0o755)
+    try:
+        if await _run("apt-get", "update", "--quiet"):
+            raise ServersMissing("apt-get update failed; is there a network?")
+        if await _run(*command):
+            raise ServersMissing(f"{' '.join(command)} failed; run it by hand to see why")
+    finally:
+        if ours:
+            _POLICY.unlink()
+
+
+async def _run(*command: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={"DEBIAN_FRONTEND": "noninteractive", "PATH": os.defpath + ":/usr/sbin:/sbin"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(_INSTALL_SECONDS):
+        return await process.wait()

@@ -1,0 +1,270 @@
+"""P10 with a real replica: whoever reads, sees what was acknowledged before the read began."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from pairs import Pair, count, note, open_pair, reads, taken_back, where
+from shop import eventually
+from tradewind.platform import consistency
+from tradewind.platform.database import DatabaseDown, Reading
+from tradewind.platform.errors import NotFound
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(tmp_path: Path) -> AsyncGenerator[Pair]:
+    """A primary and its replica, both well."""
+    async with open_pair(tmp_path) as one:
+        yield one
+
+
+async def test_reads_are_the_replica_s(pair: Pair) -> None:
+    """All is read there, and many reads ask the primary little."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    counts = await asyncio.gather(*(database.read(count) for _ in range(200)))
+    assert set(counts) == {1}
+    figures = reads(database).figures
+    assert figures.replica_reads > 150, figures
+    flushed = database._flushed
+    assert flushed is not None
+    assert flushed.questions < 20
+
+
+async def test_without_a_replica_the_primary_is_read(pair: Pair) -> None:
+    """Also with plans of one's own; no position is asked, and no token is given."""
+    database = await pair.database(replica=None)
+    assert not await database.read(where)
+    assert not await database.read(where, own_plans=True)
+    assert await database.token() == 0
+
+
+async def test_one_reads_what_another_wrote(pair: Pair) -> None:
+    """With replay paused, an acknowledged write is seen by all, at once, from the primary."""
+    writer, reader = await pair.database(), await pair.database()
+    await taken_back(reader)
+    await pair.pause()
+    for number in range(1, 6):
+        await note(writer)
+        began = time.monotonic()
+        assert await reader.read(count) == number
+        assert time.monotonic() - began < 1
+    assert reads(reader).figures.fallbacks["behind"] == 1, "left alone after the first"
+    assert reads(reader).resting
+    await pair.resume()
+    await taken_back(reader)
+    assert await reader.read(count) == 5
+
+
+async def test_a_little_lag_is_waited_for(pair: Pair) -> None:
+    """A replica that catches up within 50 ms answers all the same."""
+    database = await pair.database()
+    await taken_back(database)
+    figures, before = reads(database).figures, reads(database).figures.replica_reads
+    for number in range(1, 31):
+        await note(database)
+        assert await database.read(count) == number
+    # Once in a while 50 ms are not enough on a busy machine; then it rests for a moment.
+    assert figures.replica_reads - before > 5, figures
+
+
+async def test_half_a_record_is_not_waited_for(pair: Pair) -> None:
+    """Somebody writes much and does not commit: the last page that was flushed for him ends in the
+    middle of a record, which nobody can replay. All the same reads are the replica's.
+    """
+    database, other = await pair.database(), await pair.database(replica=None)
+    await taken_back(database)
+    figures, ending = reads(database).figures, asyncio.Event()
+
+    async def write() -> None:
+        while not ending.is_set():
+            async with other.transaction() as tx:
+                for _ in range(5):
+                    query = "SELECT repeat(md5(i::text), 3) FROM generate_series(1, 99) i"
+                    await tx.execute(f"INSERT INTO effects (what) {query}")
+                    await asyncio.sleep(0.11)
+
+    writing = asyncio.create_task(write())
+    for _ in range(25):
+        assert await database.read(where), figures
+        await asyncio.sleep(0.1)
+    ending.set()
+    await writing
+    assert figures.fallbacks.total() == 0, figures
+
+
+async def test_time_never_goes_back(pair: Pair) -> None:
+    """Many clients, steady writes, replay paused and resumed: each read has all that was written
+    when it began, and no client sees less than it saw before.
+    """
+    writer, readers = await pair.database(), [await pair.database() for _ in range(2)]
+    acknowledged, ending = 0, asyncio.Event()
+
+    async def write() -> None:
+        nonlocal acknowledged
+        for number in itertools.count(1):
+            if ending.is_set():
+                return
+            await note(writer)
+            acknowledged = number
+            await asyncio.sleep(0.002)
+
+    async def read(client: int) -> int:
+        seen = rounds = 0
+        for rounds in itertools.count():
+            if ending.is_set():
+                break
+            least = max(seen, acknowledged)
+            seen = await readers[rounds % 2].read(count, stale_ok=client % 2 == 0)
+            assert seen >= least, f"client {client} saw {seen} after {least}"
+        return rounds
+
+    async def trouble() -> None:
+        for _ in range(6):
+            await pair.pause()
+            await asyncio.sleep(0.1)
+            await pair.resume()
+            await asyncio.sleep(0.5)
+        ending.set()
+
+    await asyncio.gather(write(), trouble(), *(read(client) for client in range(20)))
+    for reader in readers:
+        figures = reads(reader).figures
+        assert figures.replica_reads > 20, figures
+        assert figures.fallbacks["behind"] + figures.fallbacks["resting"] > 0, figures
+
+
+async def test_a_read_that_hangs_is_repeated(pair: Pair) -> None:
+    """After half a second the primary is asked."""
+
+    async def hang(reading: Reading) -> str:
+        hanging = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_sleep(30)::text ELSE 'here' END"
+        return str(await reading.fetch_value(hanging))
+
+    database = await pair.database()
+    await taken_back(database)
+    began = time.monotonic()
+    assert await database.read(hang) == "here"
+    assert time.monotonic() - began < 1.5
+    assert reads(database).figures.fallbacks["failed"] == 1
+    await taken_back(database)
+
+
+async def test_a_read_that_is_cancelled_is_repeated(pair: Pair) -> None:
+    """Replay takes precedence on a replica; that is no fault of it, so it goes on answering."""
+
+    async def cancelled(reading: Reading) -> str:
+        if await where(reading):
+            await reading.fetch("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(0.4)")
+        return "here"
+
+    database = await pair.database()
+    await taken_back(database)
+    assert await database.read(cancelled) == "here"
+    assert reads(database).figures.fallbacks["contended"] == 1
+    assert not reads(database).resting
+
+
+async def test_a_refusal_is_an_answer(pair: Pair) -> None:
+    """What a read raises of its own is not asked of the primary again."""
+    asked: list[bool] = []
+
+    async def refuse(reading: Reading) -> None:
+        asked.append(await where(reading))
+        raise NotFound("there is none")
+
+    database = await pair.database()
+    await taken_back(database)
+    with pytest.raises(NotFound):
+        await database.read(refuse)
+    assert asked == [True]
+    assert not reads(database).resting
+    asked.clear()
+    with pytest.raises(NotFound):
+        await database.read(refuse, own_plans=True)
+    assert asked == [True]
+    assert await database.read(where, own_plans=True)
+
+
+async def test_more_reads_than_connections(pair: Pair) -> None:
+    """Where all are taken for long, the primary is asked, and the replica is not blamed."""
+    database = await pair.database(most=1)
+    await taken_back(database)
+    await reads(database)._seats.acquire()
+    assert not await database.read(where)
+    assert reads(database).figures.fallbacks["busy"] == 1
+    assert not reads(database).resting
+
+
+async def test_no_read_of_a_replica_in_a_transaction(pair: Pair) -> None:
+    """Nothing that decides a write is read from a replica."""
+    database = await pair.database()
+    async with database.transaction():
+        with pytest.raises(RuntimeError, match="inside a database transaction"):
+            await database.read(count)
+
+
+async def test_a_token_covers_its_write(pair: Pair) -> None:
+    """A replica that has replayed the token shows the write."""
+    database = await pair.database()
+    replayed = "SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint"
+    for number in range(1, 10):
+        await note(database)
+        token = await database.token()
+        assert database.position >= token
+        while await pair.ask(replayed, replica=True) < token:
+            await asyncio.sleep(0.001)
+        seen = await pair.ask("SELECT count(*) FROM trial.effects", replica=True)
+        assert seen == number
+
+
+async def test_a_token_ahead_of_the_primary(pair: Pair) -> None:
+    """Made up, or of another world: only the primary is asked, and nobody waits for it."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    consistency.enter({b"consistency-token": b"ffffffffffffffff"})
+    began = time.monotonic()
+    assert not await database.read(where)
+    assert time.monotonic() - began < 0.05
+    assert reads(database).figures.fallbacks["token"] == 1
+    assert not reads(database).resting
+    consistency.enter({})
+
+
+async def test_positions_are_shared_by_who_asks_later_only(pair: Pair) -> None:
+    """A question under way is not joined: what it answers may be older than who comes now."""
+    database = await pair.database()
+    flushed = database._flushed
+    assert flushed is not None
+    for _ in range(50):
+        under_way = asyncio.create_task(flushed.ask())
+        await asyncio.sleep(0)
+        await note(database)
+        commit = await pair.ask("SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint")
+        assert await flushed.ask() >= commit
+        await under_way
+
+
+async def test_a_closed_database_leaves_nothing(pair: Pair) -> None:
+    """No connection to either server, and no task."""
+    database = await pair.database()
+    await taken_back(database)
+    await database.close()
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tradewind_trial'"
+
+    async def gone() -> bool:
+        return not await pair.ask(ours) and not await pair.ask(ours, replica=True)
+
+    await eventually(gone)
+    with pytest.raises((DatabaseDown, asyncpg.InterfaceError)):
+        await database.read(count)

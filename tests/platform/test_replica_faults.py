@@ -1,0 +1,255 @@
+"""P10 when things fail: the replica, the primary, or what was known of either."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from pairs import Pair, count, left_alone, note, open_pair, reads, send, taken_back, where
+from shop import eventually
+from tradewind.platform import consistency
+from tradewind.platform.database import DatabaseDown
+from tradewind.split.keeping import Keeper
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(tmp_path: Path) -> AsyncGenerator[Pair]:
+    """A primary and its replica, both well."""
+    async with open_pair(tmp_path) as one:
+        yield one
+
+
+async def test_a_killed_replica_is_not_noticed(pair: Pair) -> None:
+    """Reads go on without a fault, and the replica has them again once it is back."""
+    keeper = Keeper("replica", pair.replica, pair.said.append)
+    await pair.replica.stop()
+    await keeper.start()
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    send(pair.replica, signal.SIGKILL)
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        began = time.monotonic()
+        assert await database.read(count) == 1
+        assert time.monotonic() - began < 1
+    await taken_back(database)
+    await keeper.stop()
+
+
+async def test_a_stopped_replica_is_hardly_noticed(pair: Pair) -> None:
+    """Reads under way wait half a second, then all are answered at once; nothing is to be done."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    send(pair.replica, signal.SIGSTOP)
+    took = 0.0
+    try:
+        for attempt in range(20):
+            began = time.monotonic()
+            assert await database.read(count) == 1
+            took = time.monotonic() - began
+            assert took < (0.9 if attempt == 0 else 0.7), attempt
+        assert reads(database).resting
+        assert took < 0.2, "left alone"
+    finally:
+        send(pair.replica, signal.SIGCONT)
+    await taken_back(database)
+
+
+async def test_a_replica_that_takes_no_new_connection(pair: Pair) -> None:
+    """Where those that are open work, but no new one is had, it is not taken back."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    assert pair.replica.pid is not None
+    os.kill(pair.replica.pid, signal.SIGSTOP)
+    try:
+        reads(database)._rest("a test")
+        await asyncio.sleep(1.5)
+        assert reads(database).resting
+        assert await database.read(count) == 1
+    finally:
+        os.kill(pair.replica.pid, signal.SIGCONT)
+    await taken_back(database)
+
+
+async def test_a_minute_behind(tmp_path: Path) -> None:
+    """The primary has all reads, at its own pace."""
+    async with open_pair(tmp_path, recovery_min_apply_delay="60s") as pair:
+        database = await pair.database()
+        await note(database)
+        await left_alone(database)
+        for number in range(2, 20):
+            await note(database)
+            began = time.monotonic()
+            assert await database.read(count) == number
+            assert time.monotonic() - began < 0.2
+        figures = reads(database).figures
+        assert figures.replica_reads == 0
+        assert figures.rests == 1
+
+        async def measured() -> bool:
+            return figures.lag_bytes > 0 and figures.lag_seconds > 0.5
+
+        await eventually(measured)
+
+
+async def test_a_replica_that_came_back_with_less(pair: Pair) -> None:
+    """What it had replayed in its life before counts for nothing."""
+    database = await pair.database()
+    await pair.ask("CHECKPOINT")
+    for _ in range(20):
+        await note(database)
+    await taken_back(database)
+    known = reads(database).position.known
+    send(pair.replica, signal.SIGKILL, leader_last=True)
+    await pair.replica.wait()
+    await pair.replica.stop()
+    pair.replica._settings = {"recovery_min_apply_delay": "60s"}
+    await pair.replica.start()
+    replayed = "SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint"
+    assert await pair.ask(replayed, replica=True) < known, "the test needs one that has less"
+    # As a process sees it that did not notice: the probe has not come round yet.
+    await reads(database)._probe.stop()
+    reads(database).resting = False
+    assert await database.read(count) == 20
+
+
+async def test_another_server_at_the_same_place(pair: Pair) -> None:
+    """What is known of one server is not believed of another, that a new connection leads to."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    replica = reads(database)
+    replica._drop_lines()
+    replica._address = database.address
+    assert await database.read(count) == 1
+    assert replica.figures.fallbacks["restarted"] == 1
+
+
+async def test_a_new_connection_is_asked_first(pair: Pair) -> None:
+    """The position of before is not believed of what a new connection leads to, untried."""
+    database = await pair.database()
+    await taken_back(database)
+    replica = reads(database)
+    await replica._probe.stop()
+    replica._drop_lines()
+    asked = replica.position.questions
+    replica.position.known = 2**60
+    assert await database.read(where)
+    assert replica.position.questions == asked + 1
+
+
+async def test_a_replica_of_something_else(pair: Pair, tmp_path: Path) -> None:
+    """A server that is no replica, or none any more, is not read."""
+    there = msgspec.structs.replace(
+        pair.owner, user="tradewind_trial", password=(await pair.database()).address.password
+    )
+    database = await pair.database(replica=there)
+    await left_alone(database)
+    assert not await database.read(where)
+
+
+async def test_browsing_outlives_the_primary(pair: Pair) -> None:
+    """With the primary gone catalogue reads are stale at worst; others say that it is down."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    send(pair.primary, signal.SIGKILL, leader_last=True)
+    await pair.primary.wait()
+    for _ in range(5):
+        assert await database.read(count, stale_ok=True) == 1
+    with pytest.raises(DatabaseDown):
+        await database.read(count)
+    assert await database.token() == 0
+    assert reads(database).figures.stale_reads == 5
+    await pair.primary.stop()
+    await pair.primary.start()
+    await note(database)
+    assert await database.read(count) == 2
+    await taken_back(database)
+    assert await database.read(count) == 2
+
+
+async def test_a_stopped_primary(pair: Pair) -> None:
+    """Browsing waits for it once, then goes on without it."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    send(pair.primary, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert await database.read(count, stale_ok=True) == 1
+        assert time.monotonic() - began < 2.5
+        for _ in range(20):
+            began = time.monotonic()
+            assert await database.read(count, stale_ok=True) == 1
+            assert time.monotonic() - began < 0.3
+    finally:
+        send(pair.primary, signal.SIGCONT)
+
+    async def fresh() -> bool:
+        return not reads(database).primary_silent
+
+    await eventually(fresh)
+    await note(database)
+    assert await database.read(count, stale_ok=True) == 2
+
+
+async def test_stale_is_never_older_than_the_token(pair: Pair) -> None:
+    """Who shows a token that the replica has not replayed is refused, rather than shown less."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    await pair.pause()
+    await note(database)
+    token = await database.token()
+    assert token > reads(database).position.known
+    send(pair.primary, signal.SIGKILL, leader_last=True)
+    await pair.primary.wait()
+    assert await database.read(count, stale_ok=True) == 1
+    consistency.enter({b"consistency-token": consistency.write_token(token)})
+    with pytest.raises(DatabaseDown):
+        await database.read(count, stale_ok=True)
+    consistency.enter({})
+
+
+async def test_stale_is_what_was_shown_before(pair: Pair) -> None:
+    """With the primary just gone, the replica is waited for until it has what it can have soon."""
+    database = await pair.database()
+    await taken_back(database)
+    await pair.pause()
+    await note(database)
+    assert await database.read(count) == 1
+    send(pair.primary, signal.SIGKILL, leader_last=True)
+    await pair.primary.wait()
+    replica = reads(database)
+    await replica._probe.stop()
+    replica.resting, replica.primary_silent = False, True
+    reading = asyncio.create_task(database.read(count, stale_ok=True))
+    await asyncio.sleep(0.005)
+    await pair.resume()
+    assert await reading == 1
+
+
+async def test_a_silent_primary_is_asked_once(pair: Pair) -> None:
+    """Who cannot do without it goes there at once, and does not wait for its position first."""
+    database = await pair.database()
+    await taken_back(database)
+    replica, flushed = reads(database), database._flushed
+    assert flushed is not None
+    await replica._probe.stop()
+    replica.primary_silent = True
+    asked = flushed.questions
+    assert not await database.read(where)
+    assert await database.read(where, stale_ok=True)
+    assert flushed.questions == asked
