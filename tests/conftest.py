@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from faults.splitting import SplitWorld
 from shop import NewStore, Shop, served_store
 from tradewind.platform.database import Address
 from tradewind.platform.embedded.server import EmbeddedPostgres
@@ -44,6 +45,14 @@ async def store(postgres: Address) -> AsyncGenerator[Shop]:
     """One store for all tests that only use its API."""
     async for shop in served_store(postgres):
         yield shop
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def split(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[SplitWorld]:
+    """One split store, behind HAProxy and on real servers, for all tests that only use its API."""
+    world = SplitWorld(tmp_path_factory.mktemp("split"))
+    yield world
+    await world.end()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

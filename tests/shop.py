@@ -63,14 +63,12 @@ async def eventually(question: Callable[[], Awaitable[Any]], patience: float = 2
         await asyncio.sleep(0.02)
 
 
-class Shop:
-    """A store that is served, and clients of it."""
+class Front:
+    """A store as it is seen from outside, and clients of it; whose accounts may make products."""
 
-    def __init__(self, store: Store, owner: Address, port: int) -> None:
-        self.store = store
-        self.owner = owner
-        self.base = f"http://127.0.0.1:{port}"
-        self.port = port
+    def __init__(self, base: str, staff: tuple[str, str]) -> None:
+        self.base = base
+        self._account = staff
         self._clients: list[httpx.AsyncClient] = []
         self._staff: httpx.AsyncClient | None = None
 
@@ -104,17 +102,8 @@ class Shop:
     async def staff(self) -> httpx.AsyncClient:
         """An administrator, signed in."""
         if self._staff is None:
-            await add_staff(self.context("users"), *STAFF, "admin")
-            self._staff = await self.sign_in(*STAFF)
+            self._staff = await self.sign_in(*self._account)
         return self._staff
-
-    def context(self, service: str) -> Any:
-        """What the actions of a service work with."""
-        return next(one.context for one in self.store.services if one.name == service)
-
-    def database(self, service: str) -> Database:
-        """The service's own connections."""
-        return self.store.databases[service]
 
     async def product(self, on_hand: int = 100, amount: int = 3999, **more: Any) -> dict[str, Any]:
         """A product for sale; its full view and `sku`."""
@@ -139,6 +128,30 @@ class Shop:
         """Closes the clients."""
         for client in self._clients:
             await client.aclose()
+
+
+class Shop(Front):
+    """A store that is served by this process."""
+
+    def __init__(self, store: Store, owner: Address, port: int) -> None:
+        super().__init__(f"http://127.0.0.1:{port}", STAFF)
+        self.store = store
+        self.owner = owner
+        self.port = port
+
+    async def staff(self) -> httpx.AsyncClient:
+        """An administrator, signed in."""
+        if self._staff is None:
+            await add_staff(self.context("users"), *STAFF, "admin")
+        return await super().staff()
+
+    def context(self, service: str) -> Any:
+        """What the actions of a service work with."""
+        return next(one.context for one in self.store.services if one.name == service)
+
+    def database(self, service: str) -> Database:
+        """The service's own connections."""
+        return self.store.databases[service]
 
 
 async def new_database(postgres: Address) -> Address:

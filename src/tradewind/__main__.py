@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,13 +13,14 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 
 from tradewind import __version__
-from tradewind.commands import catalogue, check, events, people, place, run, split
+from tradewind.commands import catalogue, check, events, healthy, keys, people, place, run, split
 from tradewind.commands.doctor import diagnose
 from tradewind.platform.config import ConfigError
 from tradewind.platform.database import DatabaseDown
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.errors import Invalid, StoreError
 from tradewind.platform.migrate import MigrationError
+from tradewind.platform.remote.identity import KeysUnusable
 from tradewind.platform.telemetry import configure_logging
 from tradewind.platform.web.serving import ListenFailed
 from tradewind.split.installing import ServersMissing
@@ -31,13 +33,16 @@ app = App(
 )
 staff_app = App(name="staff", help="Staff accounts.")
 events_app = App(name="events", help="Events that could not be delivered.")
+keys_app = App(name="keys", help="Keys by which services prove to each other who they are.")
 app.command(staff_app)
 app.command(events_app)
+app.command(keys_app)
 
 _EXPECTED = (
     ConfigError,
     DatabaseDown,
     EmbeddedError,
+    KeysUnusable,
     ListenFailed,
     MigrationError,
     StoreError,
@@ -53,11 +58,18 @@ Command = Callable[[Mapping[str, Any]], Coroutine[Any, Any, Any]]
 
 
 def _carry_out(command: Command) -> Any:
-    """Runs a command with the settings; an expected failure ends it with one clear line."""
-    try:
+    """Runs a command with the settings."""
+    with _expected():
         settings = place.load_settings()
         configure_logging(settings[""].log_level)
         return uvloop.run(command(settings))
+
+
+@contextmanager
+def _expected() -> Generator[None]:
+    """An expected failure ends the process with one clear line."""
+    try:
+        yield
     except _EXPECTED as error:
         text = getattr(error, "detail", None) or str(error) or type(error).__name__
         if isinstance(error, Invalid) and error.errors:
@@ -66,6 +78,10 @@ def _carry_out(command: Command) -> Any:
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
+
+
+def _say(line: str) -> None:
+    _CONSOLE.print(line, markup=False, highlight=False)
 
 
 def _complain(text: str) -> None:
@@ -225,6 +241,43 @@ def drop(
 def drained() -> None:
     """Wait until every event was delivered."""
     _carry_out(lambda settings: events.wait_drained(settings, _CONSOLE))
+
+
+@keys_app.command(name="make")
+def make_keys(folder: Path) -> None:
+    """Make a key for each service that has none, and the set of public keys."""
+    with _expected():
+        keys.make(folder, _say)
+
+
+@keys_app.command
+def rotate(
+    folder: Path,
+    *services: Literal["users", "products", "orders", "notifications"],
+    wait: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=3600))] = 5.0,
+    forget_old: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Replace keys while the services run; no call fails.
+
+    Parameters
+    ----------
+    folder
+        Where `tradewind keys make` put them.
+    services
+        Whose; all if not given.
+    wait
+        Seconds until every process has seen a change of the folder, if it is copied to them.
+    forget_old
+        Refuse tokens of the old keys at the end, for one that somebody else may have.
+    """
+    with _expected():
+        asyncio.run(keys.rotate(folder, services, wait, _say, forget=forget_old))
+
+
+@app.command(name="healthy")
+def healthy_command() -> None:
+    """Exit 0 if the process of TRADEWIND_INTERNAL_HOST and _PORT is ready, else 1."""
+    sys.exit(not healthy.is_healthy())
 
 
 @app.command

@@ -7,10 +7,9 @@ HTTP where they do not.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from litestar import Router
+from litestar import Litestar
 from litestar.di import Provide
 
 from tradewind import __version__
@@ -19,22 +18,24 @@ from tradewind.notifications.contract import Notifications
 from tradewind.orders import service as orders
 from tradewind.orders.contract import Orders
 from tradewind.platform.broker.link import Route
+from tradewind.platform.cache import ResponseCache
+from tradewind.platform.coalesce import noticed_coalescers
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Address, Database, Probe
 from tradewind.platform.idempotency import Replay
 from tradewind.platform.lifecycle import Health, Worker
+from tradewind.platform.metrics.process import Metrics
 from tradewind.platform.migrate import address_of
-from tradewind.platform.outbox import CHANNEL as OUTBOX_CHANNEL
-from tradewind.platform.outbox import relay
 from tradewind.platform.parts import Parts
-from tradewind.platform.remote.server import Exposed, InternalApplication
-from tradewind.platform.service import Later, Running, given
+from tradewind.platform.principals import Authenticator
+from tradewind.platform.remote.server import InternalApplication
+from tradewind.platform.service import Later, Running, given, start_workers, undone_router
 from tradewind.platform.sessions import Sessions
 from tradewind.platform.web import health as health_routes
 from tradewind.platform.web.application import build_application
 from tradewind.platform.web.front import Front
 from tradewind.platform.web.keys import answer_replay, once
-from tradewind.platform.web.settings import CachedPath, WebSettings
+from tradewind.platform.web.settings import CachedPath, WebSettings, web_settings
 from tradewind.platform.wire import through_codec
 from tradewind.products import service as products
 from tradewind.products.contract import Products
@@ -59,6 +60,9 @@ CONTRACTS: Mapping[str, tuple[type[Any], Callable[..., Any]]] = {
     "orders": (Orders, orders.remote),
     "notifications": (Notifications, notifications.remote),
 }
+CACHED_PATHS = tuple(CachedPath(path, names) for path, names in products.CACHED_PATHS)
+PERSONAL_HEADERS = ("authorization", "cart-token", "order-token", "consistency-token")
+"""Whoever wrote just now, or may see more than others, is not answered from the cache."""
 ROUTES = {name: Route(one.queue, one.hears) for name, one in SERVICES.items()}
 """The queue of each service, and whose events it takes."""
 
@@ -74,6 +78,7 @@ class Store:
     parts: Parts
     workers: Sequence[Worker]
     health: Health
+    metrics: Metrics
 
     def context(self, service: str) -> Any:
         """What the actions of a service work with."""
@@ -84,6 +89,7 @@ class Store:
         self.health.draining = True
         for worker in self.workers:
             await worker.stop()
+        await self.metrics.close()
         await self.parts.close()
         for database in self.databases.values():
             await database.close()
@@ -116,6 +122,68 @@ async def open_databases(
     return databases
 
 
+class _Wiring:
+    """Makes the services that run in this process; each gets the others by their contracts."""
+
+    def __init__(self, settings: Mapping[str, Any], secret: bytes, parts: Parts) -> None:
+        self.cache: ResponseCache | None = None
+        self._settings = settings
+        self._secret = secret
+        self._parts = parts
+        self._local: dict[str, Later] = {}
+        self._makers: Mapping[str, Callable[[Database], Running[Any]]] = {
+            "users": self._users,
+            "products": self._products,
+            "orders": self._orders,
+            "notifications": self._notifications,
+        }
+        self.providers: Providers = self._only_test
+
+    def make(self, databases: Mapping[str, Database], *, codec: bool) -> list[Running[Any]]:
+        """All of them. With `codec` every call between them travels as bytes."""
+        self._local = {name: Later() for name in databases}
+        services = [self._makers[name](database) for name, database in databases.items()]
+        for one in services:
+            contract, _ = CONTRACTS[one.name]
+            called = through_codec(contract, one.contract) if codec else one.contract
+            self._local[one.name].target = called
+        return services
+
+    def way(self, caller: str, callee: str) -> Any:
+        """A contract as one of our services calls it, wherever the other one runs."""
+        contract, remote = CONTRACTS[callee]
+        here = self._local.get(callee)
+        return here or remote(self._parts.remote(caller, callee, contract))
+
+    def _users(self, database: Database) -> Running[Users]:
+        revoker = self._parts.revoker
+        return users.local(
+            database,
+            self._settings["users"],
+            self._settings[""],
+            self._secret,
+            orders=self.way("users", "orders"),
+            notifications=self.way("users", "notifications"),
+            tell=None if revoker is None else revoker.forget,
+        )
+
+    def _products(self, database: Database) -> Running[Products]:
+        self.cache = self._parts.response_cache()
+        asked = self.way("products", "orders")
+        return products.local(database, self._settings["products"], asked, self.cache)
+
+    def _orders(self, database: Database) -> Running[Orders]:
+        settings, asked = self._settings["orders"], self.way("orders", "products")
+        return orders.local(database, settings, asked, self.providers(database), self._secret)
+
+    def _notifications(self, database: Database) -> Running[Notifications]:
+        settings = self._settings["notifications"]
+        return notifications.local(database, settings, self._settings[""], self._secret)
+
+    def _only_test(self, database: Database) -> Sequence[orders.PaymentProvider]:
+        return [orders.make_test_provider(database, self._settings["orders"], self._secret)]
+
+
 async def open_store(  # noqa: PLR0913  what tests and commands change, by name
     settings: Mapping[str, Any],
     owner: Address,
@@ -132,159 +200,50 @@ async def open_store(  # noqa: PLR0913  what tests and commands change, by name
 
     Without `working` they only act when called (the command line). With `codec` every call between
     services travels as bytes (tests). `probe` is told of every statement (crash tests),
-    `providers` replaces the payment providers. Raises ConfigError where settings that are needed
-    to reach the other services are missing.
+    `providers` replaces the payment providers. Raises ConfigError where a setting is missing that
+    is needed to reach the other services.
     """
     platform: PlatformSettings = settings[""]
-    databases = await open_databases(platform, owner, secret, here, probe, replica)
-    clock = databases[here[0]].clock
-    health, web = Health(), _web_settings(platform, here)
-    parts = Parts(platform, secret, clock, ROUTES)
-    cache = parts.response_cache() if "products" in here else None
-    local = {name: Later() for name in here}
-
-    def wired(caller: str, callee: str) -> Any:
-        contract, remote = CONTRACTS[callee]
-        return local.get(callee) or remote(parts.remote(caller, callee, contract))
-
-    def only_test(database: Database) -> Sequence[orders.PaymentProvider]:
-        return [orders.make_test_provider(database, settings["orders"], secret)]
-
-    def make_users(database: Database) -> Running[Users]:
-        return users.local(
-            database,
-            settings["users"],
-            platform,
-            secret,
-            orders=wired("users", "orders"),
-            notifications=wired("users", "notifications"),
-            tell=parts.revoker.forget if parts.revoker is not None else None,
+    with noticed_coalescers() as coalescers:
+        databases = await open_databases(platform, owner, secret, here, probe, replica)
+        health, parts = Health(), Parts(platform, secret, databases[here[0]].clock, ROUTES)
+        wiring = _Wiring(settings, secret, parts)
+        wiring.providers = providers or wiring.providers
+        services = wiring.make(databases, codec=codec)
+        web = web_settings(platform, CACHED_PATHS if "products" in here else (), PERSONAL_HEADERS)
+        front = Front(
+            _application(services, web, health, parts.authenticator(wiring.way(here[0], "users"))),
+            web,
+            cache=wiring.cache,
+            wide_limit=parts.wide_limit(),
+            position=lambda: max(database.position for database in databases.values()),
         )
+    paths = {name: one.serves for name, one in SERVICES.items()}
+    metrics = Metrics(__version__, health, front, databases, parts, paths, coalescers)
+    contracts = {name: contract for name, (contract, _) in CONTRACTS.items()}
+    internal = parts.internal(services, contracts, callers_of, health, metrics.page)
+    workers = await start_workers(services, parts.events) if working else []
+    metrics.watch(workers)
+    return Store(front, internal, services, databases, parts, workers, health, metrics)
 
-    def make_products(database: Database) -> Running[Products]:
-        return products.local(database, settings["products"], wired("products", "orders"), cache)
 
-    def make_orders(database: Database) -> Running[Orders]:
-        payment = (providers or only_test)(database)
-        asked = wired("orders", "products")
-        return orders.local(database, settings["orders"], asked, payment, secret)
-
-    def make_notifications(database: Database) -> Running[Notifications]:
-        return notifications.local(database, settings["notifications"], platform, secret)
-
-    make: Mapping[str, Callable[[Database], Running[Any]]] = {
-        "users": make_users,
-        "products": make_products,
-        "orders": make_orders,
-        "notifications": make_notifications,
-    }
-    services = [make[name](databases[name]) for name in here]
-    for one in services:
-        contract, _ = CONTRACTS[one.name]
-        local[one.name].target = through_codec(contract, one.contract) if codec else one.contract
-    sessions = Sessions(parts.authenticator(wired(here[0], "users")), web)
-    application = build_application(
-        [*[one.router for one in services], *health_routes.HANDLERS, *welcome.HANDLERS],
+def _application(
+    services: Sequence[Running[Any]], web: WebSettings, health: Health, authenticator: Authenticator
+) -> Litestar:
+    """The routes that run here; what it tells of itself is the whole store, wherever it runs."""
+    pages = [*health_routes.HANDLERS, *welcome.HANDLERS]
+    everything = [
+        undone_router(one.HANDLERS, one.DEPENDENCIES)
+        for one in (users, products, orders, notifications)
+    ]
+    return build_application(
+        [*[one.router for one in services], *pages],
         settings=web,
         title="Tradewind",
         version=__version__,
-        sessions=sessions,
+        sessions=Sessions(authenticator, web),
         tags={name.capitalize(): one.about for name, one in SERVICES.items()},
         dependencies={"once": Provide(once), "health": given(health)},
         exception_handlers={Replay: answer_replay},
-        documented=None if set(here) == set(PACKAGES) else _all_routes(),
-    )
-    front = Front(
-        application,
-        web,
-        cache=cache,
-        wide_limit=parts.wide_limit(),
-        position=lambda: _position(databases),
-    )
-    internal = _internal(services, parts, health, keyed=platform.service_keys is not None)
-    workers = await _start_workers(services, parts) if working else []
-    return Store(front, internal, services, databases, parts, workers, health)
-
-
-def _internal(
-    services: Sequence[Running[Any]], parts: Parts, health: Health, *, keyed: bool
-) -> InternalApplication:
-    """What others may call; nobody may where there are no keys to know them by."""
-    called = services if keyed else ()
-    return InternalApplication(
-        [
-            Exposed(one.name, CONTRACTS[one.name][0], one.contract, callers_of(one.name))
-            for one in called
-        ],
-        {one.name: parts.verifier(one.name) for one in called},
-        health,
-        _no_metrics,
-    )
-
-
-async def _no_metrics() -> tuple[bytes, str]:
-    return b"", "text/plain"
-
-
-def _all_routes() -> list[Any]:
-    """Every route of the store, to be documented where some of them are served elsewhere."""
-    routers = [
-        Router(
-            path="/",
-            route_handlers=one.HANDLERS,
-            dependencies={name: given(None) for name in one.DEPENDENCIES},
-        )
-        for one in (users, products, orders, notifications)
-    ]
-    return [*routers, *health_routes.HANDLERS, *welcome.HANDLERS]
-
-
-async def _start_workers(services: Sequence[Running[Any]], parts: Parts) -> list[Worker]:
-    events = parts.events({one.name: one.inbox for one in services})
-    workers: list[Worker] = [*events.workers]
-    for service in services:
-        one = relay(service.name, service.database, events.buses[service.name])
-        service.outbox.wake = one.wake
-        channels = {OUTBOX_CHANNEL: partial(_wake, one), **service.channels}
-        for channel, callback in channels.items():
-            await service.database.listen(channel, callback)
-        workers += [one, service.inbox.retries(), service.inbox.forgetting(), *service.workers]
-        workers.append(_listening(service))
-    for worker in workers:
-        worker.start()
-    return workers
-
-
-def _wake(worker: Worker, _payload: str) -> None:
-    worker.wake()
-
-
-def _listening(service: Running[Any]) -> Worker:
-    async def step() -> bool:
-        await service.database.keep_listening()
-        return False
-
-    return Worker(f"listen {service.name}", step, every_seconds=5.0)
-
-
-def _position(databases: Mapping[str, Database]) -> int:
-    return max(database.position for database in databases.values())
-
-
-def _web_settings(platform: PlatformSettings, here: Sequence[str]) -> WebSettings:
-    cached = products.CACHED_PATHS if "products" in here else ()
-    own = (platform.public_url.rstrip("/"),) if platform.public_url else ()
-    return WebSettings(
-        https=bool(own and own[0].startswith("https://")),
-        origins=own,
-        cross_origins=platform.allowed_origins,
-        trusted_proxies=platform.trusted_proxies,
-        max_in_flight=platform.in_flight_most,
-        client_requests_per_second=platform.client_requests_per_second,
-        client_burst=platform.client_burst,
-        log_requests=platform.log_requests,
-        # Whoever wrote just now, or may see more than others, is not answered from the cache.
-        personal_headers=("authorization", "cart-token", "order-token", "consistency-token"),
-        personal_cookies=("session", "__Host-session", "consistency"),
-        cached_paths=tuple(CachedPath(path, names) for path, names in cached),
+        documented=[*everything, *pages],
     )

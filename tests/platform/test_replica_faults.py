@@ -14,7 +14,8 @@ import pytest_asyncio
 from pairs import Pair, count, left_alone, note, open_pair, reads, send, taken_back, where
 from shop import eventually
 from tradewind.platform import consistency
-from tradewind.platform.database import DatabaseDown
+from tradewind.platform.database import DatabaseDown, Reading
+from tradewind.platform.replica import READ_SECONDS
 from tradewind.split.keeping import Keeper
 
 pytestmark = pytest.mark.asyncio
@@ -57,9 +58,31 @@ async def test_a_stopped_replica_is_hardly_noticed(pair: Pair) -> None:
             began = time.monotonic()
             assert await database.read(count) == 1
             took = time.monotonic() - began
-            assert took < (0.9 if attempt == 0 else 0.7), attempt
+            assert took < 3, attempt
         assert reads(database).resting
-        assert took < 0.2, "left alone"
+        assert took < READ_SECONDS, "left alone"
+    finally:
+        send(pair.replica, signal.SIGCONT)
+    await taken_back(database)
+
+
+@pytest.mark.parametrize("own_plans", [False, True])
+async def test_a_replica_stopped_in_the_middle(pair: Pair, own_plans: bool) -> None:
+    """A read that has begun there is repeated on the primary, and waits for nothing there."""
+
+    async def read(reading: Reading) -> bool:
+        there = await where(reading)
+        if there:
+            send(pair.replica, signal.SIGSTOP)
+        assert await count(reading) == 1
+        return there
+
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    try:
+        async with asyncio.timeout(4):
+            assert not await database.read(read, own_plans=own_plans)
     finally:
         send(pair.replica, signal.SIGCONT)
     await taken_back(database)
@@ -74,7 +97,12 @@ async def test_a_replica_that_takes_no_new_connection(pair: Pair) -> None:
     os.kill(pair.replica.pid, signal.SIGSTOP)
     try:
         reads(database)._rest("a test")
-        await asyncio.sleep(1.5)
+        asked = reads(database).position.questions
+
+        async def looked_at() -> bool:
+            return reads(database).position.questions > asked + 3
+
+        await eventually(looked_at)
         assert reads(database).resting
         assert await database.read(count) == 1
     finally:
@@ -92,7 +120,7 @@ async def test_a_minute_behind(tmp_path: Path) -> None:
             await note(database)
             began = time.monotonic()
             assert await database.read(count) == number
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < READ_SECONDS
         figures = reads(database).figures
         assert figures.replica_reads == 0
         assert figures.rests == 1
@@ -189,11 +217,11 @@ async def test_a_stopped_primary(pair: Pair) -> None:
     try:
         began = time.monotonic()
         assert await database.read(count, stale_ok=True) == 1
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
         for _ in range(20):
             began = time.monotonic()
             assert await database.read(count, stale_ok=True) == 1
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 0.9, "the position alone would take a second"
     finally:
         send(pair.primary, signal.SIGCONT)
 

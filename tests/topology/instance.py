@@ -35,8 +35,10 @@ class Instance:
     """Methods and addresses, in order of arrival."""
 
     def front(self) -> Front:
-        """Its public side, behind the store's own front layer."""
-        return Front(self.answer, WebSettings())
+        """Its public side, behind the store's own front layer, which here hides nothing: what is
+        internal is then hidden by the balancer or not at all.
+        """
+        return Front(self.answer, WebSettings(private_prefixes=()))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tells what arrived."""

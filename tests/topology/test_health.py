@@ -149,7 +149,8 @@ async def test_one_instance_killed(opened: Opening, tmp_path: Path) -> None:
         noticed = await until(lambda: is_state(house, "DOWN", "UP"))
         before = told.answered
         await until(lambda: at_least(told, before + 100))
-    assert len(told.failures) <= clients, told.failures
+    # Once what was at work there, once what came while the kernel took the process down.
+    assert len(told.failures) <= 2 * clients, told.failures
     assert told.last_failed_start < gone + AT_ONCE_SECONDS
     assert "503" not in told.failures, "a 503 promises that nothing was done"
     print(f"killed: noticed after {noticed:.2f} s, {len(told.failures)} in flight failed")
@@ -161,15 +162,20 @@ async def test_one_instance_stopped(opened: Opening, tmp_path: Path) -> None:
     async with load(house, pause_seconds=0.02) as told:
         await until(lambda: at_least(told, 50))
         stopped = kill(first, signal.SIGSTOP)
+        post = b"POST /v1/orders HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
+        fresh = [asyncio.create_task(house.door.raw(post)) for _ in range(12)]
         noticed = await until(lambda: is_state(house, "DOWN", "UP"))
         before = told.answered
         await until(lambda: at_least(told, before + 100))
+        heads = {answer[:13] for answer in await asyncio.gather(*fresh)}
         assert told.last_failed_start < stopped + noticed
+        assert b"HTTP/1.1 503 " not in heads, "a 503 promises that nothing was done"
+        assert told.failures, "whoever waited for it waits on"
         assert "503" not in told.failures, "a 503 promises that nothing was done"
         kill(first, signal.SIGCONT)
         await until(lambda: is_state(house, "UP", "UP"))
     assert await who_answers(house) == {"orders-1", "orders-2"}
-    print(f"stopped: noticed after {noticed:.2f} s, failed with {set(told.failures)}")
+    print(f"stopped: noticed after {noticed:.2f} s, failed with {set(told.failures)}, {heads}")
 
 
 async def at_least(told: Load, count: int) -> bool:

@@ -10,27 +10,33 @@ from architecture.tree import ROOT
 from tradewind.platform.web.settings import WebSettings
 from tradewind.split.haproxy import balancer
 from tradewind.topology.balancing import Balancing, Instance
-from tradewind.topology.haproxy import render_haproxy
+from tradewind.topology.containers import HAPROXY_FOLDER as FOLDER
+from tradewind.topology.haproxy import GIVE_UP, read_script, render_haproxy
 from tradewind.topology.services import SERVICES
 
 PLACES = {name: (Instance("127.0.0.1", 1, 2), Instance("127.0.0.1", 3, 4)) for name in SERVICES}
 VALUES = Balancing(host="127.0.0.1", port=5, instances=PLACES)
 
 
-def judged(path: Path) -> str:
-    """What HAProxy says of a configuration that it accepts."""
+def judged(text: str, folder: Path) -> str:
+    """What HAProxy says of a configuration that it accepts, in a folder with its script."""
+    (folder / GIVE_UP).write_text(read_script())
+    (folder / "haproxy.cfg").write_text(text)
     done = subprocess.run(
-        ["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, check=True
+        ["haproxy", "-c", "-f", "haproxy.cfg"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
     )
     return done.stderr.replace("Configuration file is valid", "").strip()
 
 
 def test_accepted_without_a_word(tmp_path: Path) -> None:
     """HAProxy accepts what is rendered, here and among containers, and warns of nothing."""
-    path = tmp_path / "haproxy.cfg"
-    path.write_text(render_haproxy(VALUES))
-    assert judged(path) == ""
-    assert judged(ROOT / "deploy" / "haproxy" / "haproxy.cfg") == ""
+    assert judged(render_haproxy(VALUES), tmp_path) == ""
+    among_containers = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
+    assert judged(among_containers.replace(f"{FOLDER}/", ""), tmp_path) == ""
 
 
 def test_a_stopped_instance_is_noticed_in_time() -> None:

@@ -211,7 +211,14 @@ async def open_instance(
     await database.open()
     orders = HeldByOrders()
     platform: PlatformSettings = settings[""]
-    running = local(database, settings["users"], platform, SECRET, orders, HeldByNotifications())
+    running = local(
+        database,
+        settings["users"],
+        platform,
+        SECRET,
+        orders=orders,
+        notifications=HeldByNotifications(),
+    )
     web = WebSettings(trusted_proxies=platform.trusted_proxies)
     application = build_application(
         [running.router],

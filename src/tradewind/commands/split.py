@@ -28,7 +28,7 @@ from tradewind.split.installing import ensure_installed
 from tradewind.split.keeping import Keepers, Server
 from tradewind.split.plan import Options, Plan, make_plan, public_url
 from tradewind.split.programs import Program, ProgramServer
-from tradewind.split.standing import only_one, split_folder, tell_settings
+from tradewind.split.standing import Part, only_one, split_folder, tell_parts, tell_settings
 from tradewind.topology.services import SERVICES
 
 Say = Callable[[str], None]
@@ -56,7 +56,7 @@ async def run_split(settings: Mapping[str, Any], options: Options, console: Cons
         async with _kept_up(settings, plan, home, secret, say) as keepers:
             await _welcome(settings, home, secret, console)
             tell_settings(home, plan.reached_by)
-            console.print(_table(plan, keepers))
+            console.print(_table(_parts(plan, keepers)))
             console.print(f"Ready: {public_url(platform, options)}", highlight=False)
             say(f"after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
             await stop.wait()
@@ -81,7 +81,7 @@ async def _kept_up(
 ) -> AsyncGenerator[Keepers]:
     """Everything of the plan, up; ended on leaving, in the opposite order."""
     platform: PlatformSettings = settings[""]
-    keepers = Keepers(say)
+    keepers = Keepers(say, lambda: tell_parts(home, _parts(plan, keepers)))
     try:
         make_keys(Path(plan.keys), SERVICES)
         await keepers.start(_database(platform, plan, home, say), *map(_servers, plan.servers))
@@ -139,15 +139,20 @@ async def _welcome(
         await store.close()
 
 
-def _table(plan: Plan, keepers: Keepers) -> Table:
-    """What runs where."""
+def _parts(plan: Plan, keepers: Keepers) -> dict[str, Part]:
+    """What runs where, in the order in which it is told."""
+    programs = {one.name: one.where for chain in plan.servers for one in chain}
+    programs |= {one.name: one.where for one in plan.services}
+    programs["haproxy"] = f"{plan.balancing.host}:{plan.balancing.port}"
+    order = {name: place for place, name in enumerate(programs)}
+    return {
+        one.name: Part(programs.get(one.name, "a socket in the home"), one.server.pid, one.restarts)
+        for one in sorted(keepers.all, key=lambda one: order.get(one.name, -1))
+    }
+
+
+def _table(parts: Mapping[str, Part]) -> Table:
     table = Table("what", "where", "process")
-    programs = {one.name: one for chain in plan.servers for one in chain}
-    programs |= {one.name: one for one in plan.services}
-    for keeper in keepers.all:
-        program = programs.get(keeper.name)
-        where = program.where if program else "a socket in the home"
-        if keeper.name == "haproxy":
-            where = f"{plan.balancing.host}:{plan.balancing.port}, to all services"
-        table.add_row(keeper.name, where, str(keeper.server.pid))
+    for name, part in parts.items():
+        table.add_row(name, part.where, str(part.pid))
     return table

@@ -305,6 +305,8 @@ CREATE INDEX inbox_handled_at ON inbox USING brin (handled_at);
 
 CREATE INDEX orders_email ON orders USING btree (email);
 
+CREATE INDEX orders_reservation_id ON orders USING hash (reservation_id);
+
 CREATE INDEX orders_user_id ON orders USING btree (user_id, id) WHERE (user_id IS NOT NULL);
 
 CREATE INDEX payments_due_at ON payments USING btree (due_at) WHERE (due_at IS NOT NULL);

@@ -38,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: RawHeaders
     body: bytes
+    route: str = ""
+    """The template of the route that answered; for metrics and logs alone."""
 
 
 Produce = Callable[[], Awaitable[Answer]]
@@ -77,6 +79,7 @@ class Kept(msgspec.Struct, gc=False):
     gone_at: float
     rescue_until: float
     refreshing: bool = False
+    route: str = ""
 
 
 class _Flight:
@@ -108,6 +111,10 @@ class ResponseCache:
         beyond: Beyond | None = None,
     ) -> None:
         self.bytes_kept = 0
+        self.fills = 0
+        """Answers fetched."""
+        self.rescues = 0
+        """Failed fetches that an older answer stood in for."""
         self._beyond = beyond
         self._max_bytes = max_bytes
         self._max_entry_bytes = max_entry_bytes
@@ -121,6 +128,11 @@ class ResponseCache:
         self._by_tag: dict[str, set[str]] = {}
         self._flights: dict[str, _Flight] = {}
         self._tasks: set[asyncio.Task[Kept | Answer]] = set()
+
+    @property
+    def entries(self) -> int:
+        """How many answers are kept."""
+        return len(self._proven) + len(self._waiting)
 
     def get(self, key: str, now: float | None = None) -> Kept | None:
         """The answer for a key, if there is one that may still be given."""
@@ -185,6 +197,7 @@ class ResponseCache:
 
     def _start(self, key: str, produce: Produce) -> asyncio.Task[Kept | Answer]:
         flight = self._flights[key] = _Flight()
+        self.fills += 1
         task = asyncio.create_task(self._fly(key, flight, produce))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -202,6 +215,7 @@ class ResponseCache:
             answer = await (produce() if beyond is None else beyond.fetch(key, produce))
             if answer.status >= _FAILED:
                 kept = self._rescue(key)
+                self.rescues += kept is not None
             elif (tags := public_tags(answer)) is not None:
                 kept = self._prepare(answer, tags)
                 # A flight that another has replaced hears of no further drops, so it keeps nothing.
@@ -241,6 +255,7 @@ class ResponseCache:
             stale_at=now + self._fresh_seconds,
             gone_at=now + self._stale_seconds,
             rescue_until=now + self._rescue_seconds,
+            route=answer.route,
         )
 
     def _keep(self, key: str, kept: Kept) -> None:

@@ -11,7 +11,9 @@ import asyncio
 import contextvars
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar, cast
 
 import structlog
@@ -52,6 +54,15 @@ class Coalescer(Generic[Request, Outcome]):
         self._tasks: set[asyncio.Task[None]] = set()
         self.batches = 0
         self.members = 0
+        self.refused = 0
+        made = _made.get()
+        if made is not None:
+            made.append(self)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their batch."""
+        return len(self._waiting)
 
     async def submit(self, request: Request) -> Outcome:
         """This request's own outcome, once its batch is committed. Raises its own error."""
@@ -76,6 +87,7 @@ class Coalescer(Generic[Request, Outcome]):
 
     def _enqueue(self, request: Request) -> asyncio.Future[Outcome | Exception]:
         if len(self._waiting) >= self._waiting_most:
+            self.refused += 1
             raise Unavailable(f"too much is waiting for {self.name}; try again shortly")
         future: asyncio.Future[Outcome | Exception] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
@@ -143,6 +155,20 @@ class Coalescer(Generic[Request, Outcome]):
                     raise
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  jitter
         raise AssertionError("unreachable")
+
+
+_made: ContextVar[list[Coalescer[Any, Any]] | None] = ContextVar("coalescers", default=None)
+
+
+@contextmanager
+def noticed_coalescers() -> Generator[list[Coalescer[Any, Any]]]:
+    """All that are made in here, for whoever tells of them. Nothing is decided by it."""
+    made: list[Coalescer[Any, Any]] = []
+    token = _made.set(made)
+    try:
+        yield made
+    finally:
+        _made.reset(token)
 
 
 def _fail(batch: Sequence[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:

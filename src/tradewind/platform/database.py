@@ -29,6 +29,7 @@ from tradewind.platform.connections import (
 )
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.listening import Listening
+from tradewind.platform.metrics.durations import Durations
 from tradewind.platform.positions import FLUSHED, SETTLED, Position
 from tradewind.platform.replica import Replica
 
@@ -142,9 +143,14 @@ class Database:
         """The newest WAL position that `token` gave; 0 where nothing is replicated."""
         self.replica: Replica | None = None
         """Where `read` asks first; its `figures` are for metrics."""
+        self.statements = Durations()
+        self.failures = {"gone": 0, "contended": 0}
+        """Statements and connections that failed so far, by why."""
+        self.waiting = 0
+        """Who waits for a connection."""
+        self.most = most
         self._probe = probe
         self._pooled = pooled
-        self._most = most
         self._pool: asyncpg.Pool | None = None
         self._listening = Listening(address, self._set_clock, pooled=pooled)
         position = partial(Position, address, within_seconds=_POSITION_SECONDS, pooled=pooled)
@@ -156,7 +162,7 @@ class Database:
     async def open(self) -> None:
         """Connects; raises DatabaseDown where nobody answers. A replica may answer later."""
         self._pool = await open_pool(
-            self.address, most=self._most, pooled=self._pooled, init=self._set_clock
+            self.address, most=self.most, pooled=self._pooled, init=self._set_clock
         )
         if self.replica is not None:
             self.replica.start()
@@ -175,6 +181,10 @@ class Database:
                     await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
+
+    def connections(self) -> tuple[int, int]:
+        """How many there are, and how many of them nobody uses."""
+        return (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
 
     async def token(self) -> int:
         """A WAL position that covers all that was acknowledged to anybody before this call.
@@ -211,9 +221,11 @@ class Database:
             reading = Reading(connection, self)
             if not own_plans:
                 return await work(reading)
-            async with self._begun(connection):
-                await self.watched(_OWN_PLANS, connection.execute, _OWN_PLANS)
-                return await work(reading)
+            # Whatever goes wrong, the connection is ended: nothing waits for a ROLLBACK there.
+            await self.watched(_OWN_PLANS, connection.execute, f"BEGIN READ ONLY; {_OWN_PLANS}")
+            answer = await work(reading)
+            await self.watched("COMMIT", connection.execute, "COMMIT")
+            return answer
 
         async def there() -> Answer:
             if not own_plans:
@@ -253,13 +265,18 @@ class Database:
         """
         if self._probe is not None:
             self._probe(f"before {what}")
+        started = time.monotonic()
         try:
             answer = await call(*arguments)
         except CONTENDED as error:
+            self.failures["contended"] += 1
             raise Contended(f"the database is contended: {error}") from error
         except GONE as error:
+            self.failures["gone"] += 1
             _log.warning("database connection failed", error=repr(error), role=self.address.user)
             raise DatabaseDown("the database does not answer") from error
+        finally:
+            self.statements.note(time.monotonic() - started)
         if self._probe is not None:
             self._probe(f"after {what}")
         return answer
@@ -319,10 +336,14 @@ class Database:
     async def _acquired(self) -> AsyncGenerator[Any]:
         if self._pool is None:
             raise DatabaseDown("the database is not connected")
+        self.waiting += 1
         try:
             connection = await self._pool.acquire(timeout=5)
         except GONE as error:
+            self.failures["gone"] += 1
             raise DatabaseDown("the database does not answer; nothing was changed") from error
+        finally:
+            self.waiting -= 1
         try:
             yield connection
         finally:

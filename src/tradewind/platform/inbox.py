@@ -7,7 +7,8 @@ again with growing pauses, and parked after ATTEMPTS_MOST: the others keep flowi
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,9 @@ import msgspec
 import structlog
 
 from tradewind.platform.database import Contended, Database, DatabaseDown, Reading, Transaction
-from tradewind.platform.events import Event, Message, decode
+from tradewind.platform.events import Cause, Event, Message, decode
 from tradewind.platform.lifecycle import Worker
+from tradewind.platform.outbox import caused_by
 
 ATTEMPTS_MOST = 8
 KEEP_DAYS = 7
@@ -24,6 +26,7 @@ UNREADABLE = "unreadable"
 """Type and reaction of a parked message of which nobody knows what it says."""
 _FORGET_MOST = 5000
 _RETRIED_MOST = 50
+_IDS_NAMED_MOST = 50
 
 Reaction = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
 _log = structlog.get_logger(__name__)
@@ -93,8 +96,10 @@ class Inbox:
                 kind = self._kinds[unit.message.type]
                 group = groups.setdefault((unit.message.type, unit.reaction), [])
                 group.append(decode(kind, unit.message.payload))
-        for name, events in groups.items():
-            await self._reactions[name](tx, events)
+        with _named([unit.message for unit in units]):
+            for name, events in groups.items():
+                await self._reactions[name](tx, events)
+                _log.debug("reacted", service=self.service, reaction=name[1], events=len(events))
 
     async def _save_failure(self, unit: _Unit, error: Exception) -> None:
         async with self._database.transaction() as tx:
@@ -167,6 +172,27 @@ class Inbox:
 
 def _name(reaction: Any) -> str:
     return str(getattr(reaction, "func", reaction).__name__)
+
+
+@contextmanager
+def _named(messages: Sequence[Message]) -> Generator[None]:
+    """Log lines in here name the requests that these events come from.
+
+    Where that is one request, what is told in here comes from it as well.
+    """
+    causes = {Cause(one.request_id, one.traceparent) for one in messages if one.request_id}
+    ids = sorted({one.request_id for one in causes})
+    bound = {"request_id": ids[0]} if len(ids) == 1 else {}
+    if len(ids) > 1:
+        bound["request_ids"] = ",".join(ids[:_IDS_NAMED_MOST])
+    traces = {one.traceparent.split("-")[1] for one in causes if one.traceparent}
+    if len(traces) == 1 and len(causes) == 1:
+        bound["trace_id"] = traces.pop()
+    with (
+        structlog.contextvars.bound_contextvars(**bound),
+        caused_by(causes.pop() if len(causes) == 1 else Cause()),
+    ):
+        yield
 
 
 def _cause_of(message: Message) -> dict[str, str]:

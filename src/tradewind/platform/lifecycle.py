@@ -25,6 +25,10 @@ class Worker:
         self.name = name
         self.failures = 0
         """Failures in a row."""
+        self.steps = 0
+        """Steps that went well, since the beginning."""
+        self.failed = 0
+        """Steps that failed, since the beginning."""
         self._step = step
         self._every_seconds = every_seconds
         self._woken = asyncio.Event()
@@ -55,8 +59,10 @@ class Worker:
             try:
                 more = await self._step()
                 self.failures = 0
+                self.steps += 1
             except Exception as error:  # noqa: BLE001  logged, and the step is tried again
                 self.failures += 1
+                self.failed += 1
                 level = _log.warning if self.failures < _FAILURES_ALARMING else _log.error
                 level("worker failed", worker=self.name, failures=self.failures, error=repr(error))
                 pause = min(_PAUSE_MOST_SECONDS, 0.05 * 2**self.failures)

@@ -6,7 +6,9 @@ in their order.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from tradewind.platform.bus import Bus
 from tradewind.platform.database import Database, Reading, Transaction
@@ -20,6 +22,7 @@ _BATCH = 500
 _LOCK = 0x6F75_7462
 """The first half of the advisory lock of a relay; the second half is its schema."""
 _TURN_SECONDS = 0.05
+_caused_by: ContextVar[Cause | None] = ContextVar("caused_by", default=None)
 
 
 class Outbox:
@@ -61,15 +64,25 @@ class Outbox:
 
 
 def current_cause() -> Cause:
-    """The request being answered, to be kept with what it asks for; empty outside of one."""
+    """The request being answered, or whose event is reacted to; empty outside of both."""
     context = current()
     if context is None:
-        return Cause()
+        return _caused_by.get() or Cause()
     trace = context.trace
     if trace is None:
         return Cause(context.request_id)
     flags = "01" if trace.sampled else "00"
     return Cause(context.request_id, f"00-{trace.trace_id}-{trace.parent_id}-{flags}")
+
+
+@contextmanager
+def caused_by(cause: Cause) -> Generator[None]:
+    """What is told in here, and outside of a request, comes from this one."""
+    token = _caused_by.set(cause)
+    try:
+        yield
+    finally:
+        _caused_by.reset(token)
 
 
 def relay(name: str, database: Database, bus: Bus) -> Worker:

@@ -5,21 +5,20 @@ here waits for any of them: a part that is away is met where it is used.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from tradewind.platform.broker.consuming import Consumer, DeadLetters
 from tradewind.platform.broker.link import Route
 from tradewind.platform.broker.publishing import RabbitBus
-from tradewind.platform.bus import Bus, LocalBus
+from tradewind.platform.broker.watching import count_queued
+from tradewind.platform.bus import LocalBus
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.clock import Clock
 from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.inbox import Inbox
-from tradewind.platform.lifecycle import Worker
+from tradewind.platform.lifecycle import Health, Worker
 from tradewind.platform.limits import WideLimit
 from tradewind.platform.principals import Authenticator
 from tradewind.platform.redis.connection import RedisAddress, RedisLink
@@ -28,13 +27,8 @@ from tradewind.platform.redis.pages import RedisPages
 from tradewind.platform.redis.sessions import RedisAuthenticator, SessionRevoker
 from tradewind.platform.remote.client import Remote
 from tradewind.platform.remote.identity import KeysUnusable, Signer, Verifier
-
-
-class Events(msgspec.Struct, frozen=True):
-    """How the services of a process publish and hear: a bus each, and workers beside."""
-
-    buses: Mapping[str, Bus]
-    workers: Sequence[Worker]
+from tradewind.platform.remote.server import Exposed, InternalApplication
+from tradewind.platform.service import Events, Running
 
 
 class Parts:
@@ -55,6 +49,9 @@ class Parts:
         self.cache = _link("cache", settings.cache_url)
         self.revoker = SessionRevoker(self.sessions) if self.sessions else None
         self.pages = RedisPages(self.cache, secret, clock) if self.cache else None
+        self.known_sessions: RedisAuthenticator | None = None
+        self.limit: RedisRateLimit | None = None
+        self.listener: InternalApplication | None = None
         self.buses: list[RabbitBus] = []
         self._settings = settings
         self._secret = secret
@@ -77,7 +74,8 @@ class Parts:
         """Whose session a token is, remembered for a moment where there is a Redis for that."""
         if self.sessions is None:
             return users
-        return RedisAuthenticator(users, self.sessions, self._secret, self._clock)
+        self.known_sessions = RedisAuthenticator(users, self.sessions, self._secret, self._clock)
+        return self.known_sessions
 
     def response_cache(self) -> ResponseCache:
         """Public answers, with what other instances fetched behind them."""
@@ -88,7 +86,39 @@ class Parts:
         rate = self._settings.client_requests_per_second
         if self.cache is None or rate is None:
             return None
-        return RedisRateLimit(self.cache, self._secret, rate, self._settings.client_burst)
+        self.limit = RedisRateLimit(self.cache, self._secret, rate, self._settings.client_burst)
+        return self.limit
+
+    def internal(
+        self,
+        services: Sequence[Running[Any]],
+        contracts: Mapping[str, type[Any]],
+        callers: Callable[[str], frozenset[str]],
+        health: Health,
+        metrics: Callable[[], Awaitable[tuple[bytes, str]]],
+    ) -> InternalApplication:
+        """What others may call; nobody may where there are no keys to know them by."""
+        called = services if self._settings.service_keys is not None else ()
+        self.listener = InternalApplication(
+            [
+                Exposed(one.name, contracts[one.name], one.contract, callers(one.name))
+                for one in called
+            ],
+            {one.name: self.verifier(one.name) for one in called},
+            health,
+            metrics,
+        )
+        return self.listener
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether events go through a broker."""
+        return self._settings.broker_url is not None
+
+    async def count_queued(self, service: str) -> int:
+        """Messages in a service's queue that nobody has taken; raises BrokerDown."""
+        url = self._settings.broker_url
+        return 0 if url is None else await count_queued(url, [self._routes[service].queue])
 
     def events(self, inboxes: Mapping[str, Inbox]) -> Events:
         """Through the broker where there is one, else from hand to hand."""

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from litestar import Router
 from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 
+from tradewind.platform.bus import Bus
 from tradewind.platform.database import Database
 from tradewind.platform.inbox import Inbox
 from tradewind.platform.lifecycle import Worker
-from tradewind.platform.outbox import Outbox
+from tradewind.platform.outbox import CHANNEL as OUTBOX_CHANNEL
+from tradewind.platform.outbox import Outbox, relay
 
 Hearing = Callable[[str], None]
 """Told the payload of a NOTIFY."""
@@ -36,6 +40,14 @@ class Running(Generic[Contract_co]):
     """What to call with the payload of each NOTIFY, by channel; empty when some were missed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """How the services of a process publish and hear: a bus for each, and workers beside."""
+
+    buses: Mapping[str, Bus]
+    workers: Sequence[Worker]
+
+
 class Later:
     """Stands for a contract until all services are made, for they need each other in a ring."""
 
@@ -54,3 +66,43 @@ def given(value: object) -> Provide:
         return value
 
     return Provide(give, sync_to_thread=False)
+
+
+def undone_router(
+    handlers: Sequence[ControllerRouterHandler], dependencies: Sequence[str]
+) -> Router:
+    """Routes to be told of and not to be called: what they work with is not there."""
+    return Router(
+        path="/", route_handlers=handlers, dependencies={name: given(None) for name in dependencies}
+    )
+
+
+async def start_workers(
+    services: Sequence[Running[Any]], connect: Callable[[Mapping[str, Inbox]], Events]
+) -> list[Worker]:
+    """Starts what works beside the requests; `connect` joins inboxes to whoever publishes."""
+    events = connect({one.name: one.inbox for one in services})
+    workers: list[Worker] = [*events.workers]
+    for service in services:
+        one = relay(service.name, service.database, events.buses[service.name])
+        service.outbox.wake = one.wake
+        channels = {OUTBOX_CHANNEL: partial(_wake, one), **service.channels}
+        for channel, callback in channels.items():
+            await service.database.listen(channel, callback)
+        workers += [one, service.inbox.retries(), service.inbox.forgetting(), *service.workers]
+        workers.append(_listening(service))
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def _wake(worker: Worker, _payload: str) -> None:
+    worker.wake()
+
+
+def _listening(service: Running[Any]) -> Worker:
+    async def step() -> bool:
+        await service.database.keep_listening()
+        return False
+
+    return Worker(f"listen {service.name}", step, every_seconds=5.0)

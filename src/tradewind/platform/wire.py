@@ -21,20 +21,21 @@ Contract = TypeVar("Contract")
 
 
 class WireError(msgspec.Struct, frozen=True):
-    """A StoreError on its way."""
+    """A StoreError on its way; `kind` is the code of the platform's kind that it is one of."""
 
     code: str
     detail: str
     extra: dict[str, Any]
     retry_after_seconds: int | None = None
     errors: tuple[FieldError, ...] = ()
+    kind: str = "error"
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One answer: an error, or a value as JSON."""
+class Outcome(msgspec.Struct, frozen=True):
+    """One answer: an error, or a value. It is read by a struct that knows the value's type."""
 
-    value: msgspec.Raw = msgspec.Raw(b"null")
-    error: WireError | None = None
+    value: Any = msgspec.UNSET
+    error: WireError | msgspec.UnsetType = msgspec.UNSET
 
 
 class Method:
@@ -48,6 +49,16 @@ class Method:
         self.many = typing.get_origin(answer) is list
         inner = typing.get_args(answer)[0] if self.many else answer
         self._answer = _without_errors(inner)
+        told: Any = msgspec.defstruct(
+            f"{name}_outcome",
+            [
+                ("value", self._answer | msgspec.UnsetType, msgspec.UNSET),
+                ("error", WireError | msgspec.UnsetType, msgspec.UNSET),
+            ],
+            frozen=True,
+        )
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[told] | told)
+        self._arguments_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._arguments)
 
     def encode_arguments(self, arguments: Sequence[Any]) -> bytes:
         """The positional arguments as JSON."""
@@ -55,7 +66,7 @@ class Method:
 
     def decode_arguments(self, body: bytes | msgspec.Raw) -> tuple[Any, ...]:
         """What `encode_arguments` wrote, as the types that the contract names."""
-        return msgspec.json.decode(body, type=self._arguments)
+        return self._arguments_decoder.decode(body)
 
     def encode_answer(self, answer: Any) -> bytes:
         """The answer: a list of outcomes, or one."""
@@ -68,11 +79,19 @@ class Method:
         return msgspec.json.encode(_outcome(error))
 
     def decode_outcome(self, body: bytes | msgspec.Raw) -> Any:
-        """What one of the two above wrote; the error of a call that failed is a value."""
-        told: list[Outcome] | Outcome = msgspec.json.decode(body, type=list[Outcome] | Outcome)
+        """What one of the two above wrote; the error of a call that failed is a value.
+
+        Raises msgspec.DecodeError where it is not what the contract says.
+        """
+        told = self._decoder.decode(body)
         if isinstance(told, list):
-            return [self._value(one) for one in told]
-        return self._value(told)
+            if not self.many:
+                raise msgspec.ValidationError(f"{self.name} answers with one outcome, not a list")
+            return [_value(one) for one in cast("list[Any]", told)]
+        outcome = _value(told)
+        if self.many and not isinstance(outcome, StoreError):
+            raise msgspec.ValidationError(f"{self.name} answers with a list of outcomes")
+        return outcome
 
     def decode_answer(self, body: bytes | msgspec.Raw) -> Any:
         """The same; raises the error where the whole call failed."""
@@ -80,11 +99,6 @@ class Method:
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
-
-    def _value(self, outcome: Outcome) -> Any:
-        if outcome.error is not None:
-            return _error(outcome.error)
-        return msgspec.json.decode(outcome.value, type=self._answer)
 
 
 def methods_of(contract: type[Any]) -> dict[str, Method]:
@@ -108,20 +122,48 @@ def _is_error(kind: Any) -> bool:
 
 
 def _outcome(value: Any) -> Outcome:
-    if isinstance(value, StoreError):
-        faults = value.errors if isinstance(value, Invalid) else ()
-        error = WireError(
-            value.code, value.detail, dict(value.extra), value.retry_after_seconds, faults
+    if not isinstance(value, StoreError):
+        return Outcome(value)
+    return Outcome(
+        error=WireError(
+            code=value.code,
+            detail=value.detail,
+            extra=dict(value.extra),
+            retry_after_seconds=value.retry_after_seconds,
+            errors=value.errors if isinstance(value, Invalid) else (),
+            kind=_kind_above(type(value)).code,
         )
-        return Outcome(error=error)
-    return Outcome(msgspec.Raw(msgspec.json.encode(value)))
+    )
+
+
+def _value(outcome: Any) -> Any:
+    if outcome.error is not msgspec.UNSET:
+        return _error(outcome.error)
+    if outcome.value is msgspec.UNSET:
+        raise msgspec.ValidationError("an outcome is a value or an error, and this is neither")
+    return outcome.value
 
 
 def _error(told: WireError) -> StoreError:
-    kind = _kinds().get(told.code, StoreError)
+    kind = _kind_of(told.code, told.kind)
     if issubclass(kind, Invalid):
         return kind(told.detail, errors=told.errors, extra=told.extra)
     return kind(told.detail, extra=told.extra, retry_after_seconds=told.retry_after_seconds)
+
+
+@functools.lru_cache(maxsize=256)
+def _kind_of(code: str, above: str) -> type[StoreError]:
+    """The error of this code; one that only newer code has is still one of its kind."""
+    known = _kinds()
+    if code in known:
+        return known[code]
+    kind = known.get(above, StoreError)
+    return type("UnknownError", (kind,), {"code": code, "__doc__": "One that newer code has."})
+
+
+@functools.cache
+def _kind_above(kind: type[StoreError]) -> type[StoreError]:
+    return next(one for one in kind.__mro__ if one.__module__ == StoreError.__module__)
 
 
 def _kinds() -> dict[str, type[StoreError]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tradewind.split.programs import Program, ProgramServer
 from tradewind.topology.balancing import Balancing
-from tradewind.topology.haproxy import render_haproxy
+from tradewind.topology.haproxy import read_script, render_haproxy
 
 CONFIGURATION = "haproxy.cfg"
 MASTER = "master"
@@ -45,11 +45,16 @@ def balancer(values: Balancing, folder: Path, *, executable: str = "haproxy") ->
 
 
 def write_configuration(values: Balancing, path: Path) -> None:
-    """Writes it whole or not at all, readable by nobody else."""
+    """Writes it whole or not at all, readable by nobody else; its script lies beside it."""
+    _write(path.with_name(values.script), read_script())
+    _write(path, render_haproxy(values))
+
+
+def _write(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(render_haproxy(values))
+        file.write(text)
     new.replace(path)
 
 

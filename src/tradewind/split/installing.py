@@ -7,7 +7,8 @@ there as a service. Elsewhere the reader is told what is missing and how to get 
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -61,15 +62,22 @@ def _is_here(needed: Needed) -> bool:
 
 async def _install(packages: list[str]) -> None:
     command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
-    ours = not _POLICY.exists()
-    if ours:  # else the packages would start servers of their own, open to the machine
-        _POLICY.write_text(_REFUSE_STARTS)
-        _POLICY.chmod(0o755)
-    try:
+    with _without_starts():
         if await _run("apt-get", "update", "--quiet"):
             raise ServersMissing("apt-get update failed; is there a network?")
         if await _run(*command):
             raise ServersMissing(f"{' '.join(command)} failed; run it by hand to see why")
+
+
+@contextmanager
+def _without_starts() -> Generator[None]:
+    """Packages would start servers of their own, open to the machine: meanwhile none may."""
+    ours = not _POLICY.exists()
+    if ours:
+        _POLICY.write_text(_REFUSE_STARTS)
+        _POLICY.chmod(0o755)
+    try:
+        yield
     finally:
         if ours:
             _POLICY.unlink()

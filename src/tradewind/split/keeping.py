@@ -35,11 +35,18 @@ class Server(Protocol):
 class Keeper:
     """Keeps one server up from `start` until `stop`."""
 
-    def __init__(self, name: str, server: Server, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        server: Server,
+        say: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.server = server
         self.restarts = 0
         self._say = say
+        self._changed = changed
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -77,15 +84,20 @@ class Keeper:
                 self._say(f"{self.name} does not come up: {error}")
             else:
                 self.restarts += 1
+                self._changed()
                 return pause_seconds
 
 
 class Keepers:
-    """All that is kept up; ended in the opposite order, what was started beside each other too."""
+    """All that is kept up; ended in the opposite order, what was started beside each other too.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    `changed` is called whenever something was started, for the first time or again.
+    """
+
+    def __init__(self, say: Callable[[str], None], changed: Callable[[], None]) -> None:
         self.all: list[Keeper] = []
         self._say = say
+        self._changed = changed
         self._stages: list[list[Keeper]] = []
 
     async def start(self, *chains: Sequence[tuple[str, Server]]) -> None:
@@ -111,7 +123,8 @@ class Keepers:
 
     async def _chain(self, chain: Sequence[tuple[str, Server]], stage: list[Keeper]) -> None:
         for name, server in chain:
-            keeper = Keeper(name, server, self._say)
+            keeper = Keeper(name, server, self._say, self._changed)
             await keeper.start()
             stage.append(keeper)
             self.all.append(keeper)
+            self._changed()

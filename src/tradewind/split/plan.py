@@ -7,7 +7,7 @@ a folder below the home, ports of loopback, and a password made of the store's s
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from tradewind.platform.ids import derive
 from tradewind.split.ports import LOOPBACK, Ports
 from tradewind.split.programs import Program
 from tradewind.split.rabbitmq import BrokerPlace, rabbitmq
-from tradewind.split.redis import CACHE_EVICTION, SESSIONS_EVICTION, redis_program
+from tradewind.split.redis import CACHE_EVICTION, SESSIONS_EVICTION, Eviction, redis_program
 from tradewind.split.services import service_program
 from tradewind.topology.balancing import Balancing, Instance
 from tradewind.topology.services import SERVICES
@@ -61,7 +61,8 @@ def make_plan(
     folder, ports = home / "split", Ports(options.first_port)
     servers: list[tuple[Program, ...]] = []
     reached_by: dict[str, str] = {}
-    for name, eviction in (("sessions", SESSIONS_EVICTION), ("cache", CACHE_EVICTION)):
+    evictions: dict[str, Eviction] = {"sessions": SESSIONS_EVICTION, "cache": CACHE_EVICTION}
+    for name, eviction in evictions.items():
         url: str | None = getattr(platform, f"{name}_url")
         if url is None:
             port, password = ports.take(), _password(secret, f"redis {name}")
@@ -169,11 +170,11 @@ def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
     return _named(told)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
+    if isinstance(value, tuple):
+        return ",".join(map(str, cast("tuple[object, ...]", value)))
     return str(value)
 
 

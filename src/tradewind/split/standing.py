@@ -10,10 +10,20 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from tradewind.platform.config import ConfigError
 from tradewind.platform.processes import close_kept, keep_to_owner
 
-_LOCK, _SETTINGS = "lock", "settings.json"
+_LOCK, _SETTINGS, _PARTS = "lock", "settings.json", "parts.json"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A server or an instance as it runs now."""
+
+    where: str
+    pid: int | None
+    restarts: int = 0
 
 
 def split_folder(home: Path) -> Path:
@@ -45,6 +55,20 @@ def tell_settings(home: Path, variables: Mapping[str, str]) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w") as file:
         json.dump(dict(variables), file)
+
+
+def tell_parts(home: Path, parts: Mapping[str, Part]) -> None:
+    """Leaves word of what runs; whole at any moment."""
+    path = split_folder(home) / _PARTS
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(msgspec.json.encode(parts))
+    unfinished.replace(path)
+
+
+def told_parts(home: Path) -> dict[str, Part]:
+    """What runs in a home, by name, as its split store told last."""
+    path = split_folder(home) / _PARTS
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Part])
 
 
 def told_settings(home: Path) -> dict[str, str]:

@@ -30,6 +30,8 @@ class Balancing(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients come in; by TLS if there is a certificate, else by plain http."""
     instances: Mapping[str, tuple[Instance, ...] | Discovered]
     """Of each service, by its name."""
+    script: str = "give_up.lua"
+    """Where the script of `read_script` lies; from the folder that HAProxy runs in."""
     certificate: str | None = None
     """A PEM file: private key, certificate and what leads to its root."""
     control_socket: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tradewind.topology.balancing import Balancing, Discovered
-from tradewind.topology.haproxy import render_haproxy
+from tradewind.topology.haproxy import GIVE_UP, render_haproxy
 from tradewind.topology.plain_yaml import write_yaml
 from tradewind.topology.services import SERVICES, Service
 
@@ -33,6 +33,7 @@ _POSTGRES_USER, _REDIS_USER, _RABBITMQ_USER, _HAPROXY_USER = (
     "999:999",
     "99:99",
 )
+HAPROXY_FOLDER = "/usr/local/etc/haproxy"
 _SUBNET = "${TRADEWIND_SUBNET:-10.213.0.0/24}"
 
 
@@ -49,6 +50,7 @@ def render_balancer(services: Mapping[str, Service] = SERVICES) -> str:
         instances={name: Discovered(name, PORT, INTERNAL_PORT) for name in services},
         figures=f"*:{FIGURES_PORT}",
         resolver="127.0.0.11:53",
+        script=f"{HAPROXY_FOLDER}/{GIVE_UP}",
     )
     return render_haproxy(values, services)
 
@@ -72,6 +74,7 @@ def compose(services: Mapping[str, Service] = SERVICES) -> _Part:
         "volumes": {"primary": {}, "replica": {}, "broker": {}},
         "configs": {
             "haproxy": {"file": "./haproxy/haproxy.cfg"},
+            "give_up": {"file": f"./haproxy/{GIVE_UP}"},
             "primary": {"file": "./postgres/primary.sh"},
             "replica": {"file": "./postgres/replica.sh"},
             "redis": {"content": f"requirepass {_must('REDIS_PASSWORD')}\n"},
@@ -112,7 +115,6 @@ def _after(condition: str, *names: str) -> _Part:
 
 
 def _balancer(services: Mapping[str, Service]) -> _Part:
-    place = "/usr/local/etc/haproxy/haproxy.cfg"
     # The image has no client of HTTP; its shell is one.
     ask = (
         f"exec 3<>/dev/tcp/127.0.0.1/{DOOR_PORT} && "
@@ -122,7 +124,10 @@ def _balancer(services: Mapping[str, Service]) -> _Part:
         "image": HAPROXY,
         "ports": [f"${{TRADEWIND_PUBLISHED_PORT:-8000}}:{DOOR_PORT}"],
         "networks": ["edge", "services"],
-        "configs": [{"source": "haproxy", "target": place}],
+        "configs": [
+            {"source": "haproxy", "target": f"{HAPROXY_FOLDER}/haproxy.cfg"},
+            {"source": "give_up", "target": f"{HAPROXY_FOLDER}/{GIVE_UP}"},
+        ],
         # It finds out by itself who is well, so nobody who is not keeps the door shut.
         "depends_on": _after("service_started", *services),
         "healthcheck": _check("bash", "-c", ask),

@@ -1,10 +1,11 @@
 """HAProxy's configuration; one rule: a pure function of the topology and one deployment's values.
 
-Written for HAProxy 2.6. What it does, and why, stands beside each part; what was found out by raw
-sockets about the framing of requests stands in decision 0021 and in `tests/topology`.
+Written for HAProxy 2.6. What it does, and why, stands beside each part; what its parser makes of
+odd framing was found out by raw sockets, and stands in `tests/topology/test_framing.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
 
 from tradewind.topology.balancing import Balancing, Discovered, Instance
 from tradewind.topology.refusals import REQUEST_ID, render_errors, render_nothing_here
@@ -40,6 +41,9 @@ FOREIGN_PREFIXES = (
     "tradewind-",
 )
 
+GIVE_UP = "give_up.lua"
+"""The script beside this module that the configuration loads."""
+
 _HEADERS_MOST = 200
 _REWRITE_BYTES = 4_096
 _WAITED_FOR_BYTES = 32 * 1024
@@ -66,6 +70,11 @@ def render_haproxy(values: Balancing, services: Mapping[str, Service] = SERVICES
     return "\n".join(_section(title, lines) for title, lines in parts)
 
 
+def read_script() -> str:
+    """The script that the configuration loads."""
+    return files("tradewind.topology").joinpath(GIVE_UP).read_text()
+
+
 def _section(title: str, lines: Iterable[str]) -> str:
     body = "".join(f"{_INDENT}{line}\n" if line else "\n" for line in lines)
     return f"{title}\n{body}"
@@ -75,6 +84,8 @@ def _global(values: Balancing) -> Iterator[str]:
     yield "log stdout format raw daemon notice"
     yield f"maxconn {values.connections_most}"
     yield f"hard-stop-after {_time(values.leave_seconds)}"
+    yield "# What waits at an instance that is down is given up by a script: it says why."
+    yield f"lua-load {values.script}"
     if values.threads is not None:
         yield f"nbthread {values.threads}"
     if values.control_socket is not None:
@@ -117,7 +128,7 @@ def _choice(values: Balancing) -> Iterator[str]:
     yield "# Later ones may get a kept one: instances must not end those that are idle themselves."
     yield "# A refused connection is tried elsewhere, whatever was asked: nothing was sent."
     yield "retries 2"
-    yield "no option redispatch"
+    yield "option redispatch 1"
     yield "retry-on conn-failure empty-response"
     yield "option httpchk"
     yield "http-check send meth GET uri /readyz ver HTTP/1.1 hdr host health hdr connection close"
@@ -129,7 +140,7 @@ def _choice(values: Balancing) -> Iterator[str]:
     yield "# Answers are not observed: an instance that sheds load says 503 and is well."
     yield (
         f"default-server check inter {often}ms fastinter {soon}ms downinter {often}ms "
-        "rise 1 fall 3 on-marked-down shutdown-sessions "
+        "rise 1 fall 3 "
         "observe layer4 error-limit 1 on-error fastinter "
         f"maxconn {values.instance_requests_most}"
     )
@@ -191,12 +202,10 @@ def _framing(values: Balancing) -> Iterator[str]:
     yield "# After these the client is still sending what nobody will read."
     yield "http-after-response set-header connection close if { status 408 413 431 }"
     yield f"http-request wait-for-body time {_time(values.body_seconds)} if coded or {small}"
-    yield "# A connection that broke before any answer: reads are tried again, and what has a key,"
-    yield "# whose answer is stored with its effect, so that the second is told the first's."
-    yield (
-        "http-request disable-l7-retry unless METH_GET or METH_POST "
-        "{ req.hdr(idempotency-key) -m found }"
-    )
+    yield "# A connection that broke before any answer: reads are tried again and nothing else, not"
+    yield "# even with a key. A 503 promises that nothing was taken; the second try's could not for"
+    yield "# the first, which may have taken something. Who has the key may try again."
+    yield "http-request disable-l7-retry if !METH_GET"
 
 
 def _routing(services: Mapping[str, Service]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
@@ -14,7 +15,7 @@ from faults.carrying import Lane, Process
 from faults.spine import Happened, messages_of
 from servers import Broker
 from shop import eventually
-from tradewind.platform.broker.link import EVENTS, BrokerDown
+from tradewind.platform.broker.link import EVENTS, BrokerDown, as_broker_down
 from tradewind.platform.broker.publishing import RabbitBus
 from tradewind.platform.broker.taking import Taker
 from tradewind.platform.broker.watching import count_queued
@@ -260,10 +261,48 @@ async def test_a_queue_that_was_deleted(lane: Lane) -> None:
     assert await lane.effects(2) == ["a", "b"]
 
 
+async def test_an_answer_that_never_comes() -> None:
+    """The library cancels whoever waits on a lost connection; that must not end a worker."""
+    answer = asyncio.get_running_loop().create_future()
+    answer.cancel()
+    with pytest.raises(BrokerDown):
+        async with as_broker_down():
+            await answer
+
+    async def work() -> None:
+        async with as_broker_down():
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_a_queue_of_another_shape(lane: Lane) -> None:
+    """A refusal of the broker ends no worker: once the fault is mended, all goes on by itself."""
+    await lane.delete_queue()
+    connection = await aio_pika.connect(lane.url)
+    channel = await connection.channel()
+    await channel.declare_queue(lane.route.queue, durable=True)
+    process = await lane.process()
+    with pytest.raises(BrokerDown, match="PRECONDITION_FAILED"):
+        await process.bus.publish(messages_of([Happened(what="never")]))
+    process.start()
+    await process.tell("a")
+
+    async def refused() -> bool:
+        return process.relay.failures > 0 and process.consumer.failures > 0
+
+    await eventually(refused)
+    await channel.queue_delete(lane.route.queue)
+    assert await lane.effects(1) == ["a"]
+    await connection.close()
+
+
 async def test_nobody_else_may_enter(broker: Broker) -> None:
     """There is no account named guest, and every port is loopback's alone."""
-    import aio_pika
-
     with pytest.raises(Exception, match="ACCESS_REFUSED"):
         await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{broker.place.port}/")
     pid = broker.server.pid

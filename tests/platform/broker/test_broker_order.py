@@ -6,6 +6,7 @@ import pytest
 
 from faults.carrying import Lane
 from faults.spine import Happened, messages_of
+from shop import eventually
 from tradewind.platform.broker.envelope import LIMIT_BYTES
 from tradewind.platform.broker.watching import count_queued, wait_passed
 from tradewind.platform.outbox import find_newest_position, relay_once
@@ -94,3 +95,21 @@ async def test_waiting_until_a_queue_is_through(lane: Lane) -> None:
     assert await lane.spine.effects() == ["a"]
     async with process.database.reading() as reading:
         assert await find_newest_position(reading) == 1
+
+
+async def test_the_answer_comes_after_the_effect(lane: Lane) -> None:
+    """Also where both are taken at once, what came before is saved before who waits is told."""
+    process = await lane.process()
+    process.slow_seconds = 0.2
+    await process.tell("a")
+    await relay_once(process.database, process.bus)
+    waiting = asyncio.create_task(wait_passed(lane.url, [lane.route.queue]))
+
+    async def both_there() -> bool:
+        return await count_queued(lane.url, [lane.route.queue]) == 2
+
+    await eventually(both_there)
+    process.start(process.consumer)
+    async with asyncio.timeout(20):
+        await waiting
+    assert await lane.spine.effects() == ["a"]

@@ -39,6 +39,7 @@ from tradewind.platform.idempotency import (
 )
 from tradewind.platform.ids import new_id
 from tradewind.platform.money import Money
+from tradewind.platform.outbox import current_cause
 from tradewind.products.contract import (
     NoPrice,
     NotSold,
@@ -130,7 +131,8 @@ class Checkouts:
             raise Unavailable(
                 f"the payment provider {provider.name} is not reachable; nothing was taken"
             ) from error
-        return await self.finishes.submit(Finish(checkout, charged, request_id))
+        traceparent = current_cause().traceparent
+        return await self.finishes.submit(Finish(checkout, charged, request_id, traceparent))
 
     async def _reserve(self, purchase: Purchase) -> Reserved:
         wish = Reserve(

@@ -19,6 +19,7 @@ from tradewind.orders.store import carts as cart_store
 from tradewind.orders.store import checkouts as store
 from tradewind.platform.database import Transaction
 from tradewind.platform.errors import StoreError, Unavailable
+from tradewind.platform.events import Cause
 from tradewind.platform.idempotency import Key, find_stored, update_answers
 
 _STATUS: dict[str, PaymentStatus] = {
@@ -37,6 +38,12 @@ class Finish(msgspec.Struct, frozen=True):
     checkout: store.OpenCheckout
     charged: Charged | None
     request_id: str = ""
+    traceparent: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """The request that its event comes from."""
+        return Cause(self.request_id, self.traceparent)
 
     @property
     def is_declined(self) -> bool:
@@ -95,8 +102,9 @@ class Placing:
         if carts:
             await cart_store.update_states(tx, carts, "checked_out")
         tokens = [order_token(self._context.token_secret, order.id) for order in orders]
+        causes = [one.cause for one in finishes]
         await self._context.outbox.add(
-            tx, [_placed(*one) for one in zip(drafts, orders, tokens, strict=True)]
+            tx, [_placed(*one) for one in zip(drafts, orders, tokens, strict=True)], causes
         )
         answers: list[tuple[Key, int, bytes]] = []
         for one, order, payment, token in zip(finishes, orders, payments, tokens, strict=True):
@@ -132,6 +140,7 @@ class Placing:
                 )
                 for draft, reason in zip(drafts, reasons, strict=True)
             ],
+            [one.cause for one in finishes],
         )
         return [
             (one.checkout.key, *self._context.render(_declined(reason), one.request_id))

@@ -25,7 +25,7 @@ DEAD = "tradewind.dead"
 DELIVERIES_MOST = 20
 HEARTBEAT_SECONDS = 10
 CONNECT_SECONDS = 10.0
-_CLOSE_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
 _NEW_QUEUE_SECONDS = 1.0
 
 
@@ -74,7 +74,7 @@ class Link:
         return not done
 
     async def close(self) -> None:
-        """Says goodbye, if that is heard within 3 s."""
+        """Says goodbye, if that is heard within a second."""
         with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.connection.close()

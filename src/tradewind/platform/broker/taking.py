@@ -58,7 +58,7 @@ class Taker(Worker):
             return False
         events = [one for one in batch if one.type != BARRIER]
         refused = await self._take(events) if events else ()
-        async with as_broker_down():
+        async with as_broker_down(), asyncio.timeout(CONNECT_SECONDS):
             await self._settle(batch, refused)
         for _ in batch:
             self._arrived.popleft()

@@ -1,22 +1,36 @@
 """Where a service answers, and whether it is worth trying; one rule: none waits for the dead twice.
 
-Each address has a breaker (Nygard, "Release It!"): after FAILURES_MOST failures in a row it is left
-alone, for longer each time; then one call at a time tries it, and the first that succeeds closes
-it. Retries of one dependency draw on one budget, a share of its first tries, so that a part that
-is down is not asked many times more often than one that is up.
+An address that failed is left alone while another one is well, until it has answered a knock, which
+keeps no caller waiting. After FAILURES_MOST failures in a row its breaker is open (Nygard,
+"Release It!"): nobody goes there, and once it has answered a knock one call tries it; the first
+that succeeds closes it. Retries of one dependency draw on one budget, a share of its first tries,
+so that a part that is down is not asked many times more often than one that is up.
 """
 
 import random
 import time
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 
 import msgspec
 
 FAILURES_MOST = 3
-_OPEN_FIRST_SECONDS = 0.5
-_OPEN_LONGEST_SECONDS = 3.0
+_PAUSE_FIRST_SECONDS = 0.25
+_PAUSE_LONGEST_SECONDS = 3.0
 _BUDGET_MOST = 20.0
 _BUDGET_SHARE = 0.2
+
+
+class Worth(IntEnum):
+    """How much an address is worth trying, the best first."""
+
+    TRIAL = 0
+    """Its breaker is open, it answered a knock, and a call is to see whether it is well again."""
+    WELL = 1
+    DOUBTED = 2
+    """It failed, or is about to end."""
+    CLOSED_TO_ALL = 3
+    """Its breaker is open."""
 
 
 class Endpoint:
@@ -28,47 +42,91 @@ class Endpoint:
         """In a row."""
         self.at_work = 0
         self._monotonic = monotonic
-        self._open_until = 0.0
-        self._open_seconds = _OPEN_FIRST_SECONDS
-        self._probing = False
+        self._doubted = False
+        self._answered_knock = False
+        self._knocking = False
+        self._on_trial = False
+        self._knock_at = 0.0
+        self._pause_seconds = _PAUSE_FIRST_SECONDS
 
     @property
     def is_open(self) -> bool:
         """Whether the breaker keeps calls away."""
         return self.failures >= FAILURES_MOST
 
-    def may_try(self) -> bool:
-        """Whether a call may go there now: always if it is well, one at a time if it is not."""
-        if not self.is_open:
-            return True
-        return not self._probing and self._monotonic() >= self._open_until
-
-    def begin(self) -> None:
-        """A call goes there."""
-        self.at_work += 1
-        self._probing = self.is_open
-
-    def succeeded(self) -> None:
-        """It answered."""
-        self.at_work -= 1
-        self.failures = 0
-        self._probing = False
-        self._open_seconds = _OPEN_FIRST_SECONDS
-
-    def failed(self) -> None:
-        """It did not, or said that it cannot."""
-        self.at_work -= 1
-        self.failures += 1
-        self._probing = False
+    @property
+    def worth(self) -> Worth:
+        """Whether a call should go there now."""
         if self.is_open:
-            spread = random.uniform(0.75, 1.25)  # noqa: S311  jitter
-            self._open_until = self._monotonic() + self._open_seconds * spread
-            self._open_seconds = min(_OPEN_LONGEST_SECONDS, self._open_seconds * 2)
+            free = self._answered_knock and not self._on_trial
+            return Worth.TRIAL if free else Worth.CLOSED_TO_ALL
+        return Worth.DOUBTED if self._doubted else Worth.WELL
 
-    def abandoned(self) -> None:
+    def begin(self) -> bool:
+        """A call goes there; answers whether it is the one that tries an open breaker."""
+        self.at_work += 1
+        trial = self.is_open
+        self._on_trial = self._on_trial or trial
+        return trial
+
+    def succeeded(self, *, trial: bool = False) -> None:
+        """It answered."""
+        self._end(trial=trial)
+        if self.failures:
+            self.failures = 0
+            self._doubted = self._answered_knock = False
+        self._pause_seconds = _PAUSE_FIRST_SECONDS
+
+    def failed(self, *, trial: bool = False) -> None:
+        """It did not, or said that it cannot."""
+        self._end(trial=trial)
+        # Those that left before the breaker opened say nothing new when they end.
+        if trial or not self.is_open:
+            self.failures += 1
+            self._leave_alone()
+
+    def abandoned(self, *, trial: bool = False) -> None:
         """The caller left before there was an end."""
+        self._end(trial=trial)
+
+    def leaving(self) -> None:
+        """It answered, and said that it is about to end."""
+        if not self._doubted:
+            self._leave_alone()
+
+    def may_knock(self) -> bool:
+        """Whether it is time to ask whether it is well."""
+        waits = self._doubted and not self._knocking and not self._answered_knock
+        return waits and self._monotonic() >= self._knock_at
+
+    def knock(self) -> None:
+        """Somebody asks."""
+        self._knocking = True
+
+    def knocked(self, *, answered: bool | None) -> None:
+        """What came of it; None: it is alive, and about to end."""
+        self._knocking = False
+        if not answered:
+            if answered is False:
+                self.failures += 1
+            self._leave_alone()
+        elif self.is_open:
+            self._answered_knock = True
+        else:
+            # Failures are kept: whoever answers knocks and fails at calls gets its breaker opened.
+            self._doubted = False
+
+    def _end(self, *, trial: bool) -> None:
         self.at_work -= 1
-        self._probing = False
+        if trial:
+            self._on_trial = False
+
+    def _leave_alone(self) -> None:
+        self._doubted = True
+        self._answered_knock = False
+        spread = random.uniform(0.75, 1.25)  # noqa: S311  jitter
+        self._knock_at = self._monotonic() + self._pause_seconds * spread
+        self._pause_seconds = min(_PAUSE_LONGEST_SECONDS, self._pause_seconds * 2)
 
 
 class Budget:
@@ -96,14 +154,23 @@ class Gauges(msgspec.Struct):
     retries: int = 0
     failures: int = 0
     refused: int = 0
-    """Calls that were not made: every breaker open, or the bulkhead full."""
+    """Calls that were not made: every breaker open, the bulkhead full, or no time left."""
 
 
-def choose(endpoints: Sequence[Endpoint], tried: Sequence[Endpoint]) -> Endpoint | None:
-    """The one with the least at work among those not tried yet, else among all; None: all open."""
-    able = [one for one in endpoints if one.may_try()]
-    fresh = [one for one in able if one not in tried]
-    least = min((one.at_work for one in fresh or able), default=None)
-    if least is None:
+def choose(
+    endpoints: Sequence[Endpoint], tried: Sequence[Endpoint], *, twice: bool = True
+) -> Endpoint | None:
+    """The best among those not tried yet, else among all: worth first, then the least at work.
+
+    A call that must not be carried out twice is no trial. None: every breaker is open.
+    """
+    worth = {one: one.worth for one in endpoints}
+    closed = {Worth.CLOSED_TO_ALL} if twice else {Worth.CLOSED_TO_ALL, Worth.TRIAL}
+    able = [one for one in endpoints if worth[one] not in closed]
+    if not able:
+        able = [one for one in endpoints if worth[one] is not Worth.CLOSED_TO_ALL]
+    if not able:
         return None
-    return random.choice([one for one in fresh or able if one.at_work == least])  # noqa: S311  spread
+    among = [one for one in able if one not in tried] or able
+    best = min((worth[one], one.at_work) for one in among)
+    return random.choice([one for one in among if (worth[one], one.at_work) == best])  # noqa: S311  spread

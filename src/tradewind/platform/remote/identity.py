@@ -9,13 +9,13 @@ the old one, then the private key is replaced; tokens of both are good meanwhile
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jwt
 import msgspec
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -73,34 +73,65 @@ class PublicKeys(msgspec.Struct, frozen=True):
     keys: tuple[PublicKey, ...]
 
 
-class _Watched:
-    """A file that is read again once it has changed, looked at no more than once a second."""
+class _Claims(msgspec.Struct, frozen=True):
+    iss: str
+    iat: float
+    exp: float
 
-    def __init__(self, path: Path, monotonic: Callable[[], float]) -> None:
+
+class _Watched:
+    """A file that is read again once it has changed, looked at no more than once a second.
+
+    What cannot be read or is damaged is said once, and what was known before stays in use.
+    """
+
+    def __init__(
+        self, path: Path, monotonic: Callable[[], float], take: Callable[[bytes], None]
+    ) -> None:
         self._path = path
         self._monotonic = monotonic
-        self._looked_at = float("-inf")
-        self._mark: tuple[int, int, int] | None = None
+        self._take = take
+        self._looked_at = monotonic()
+        self._mark: object = None
+        status = self._status()
+        take(self._content())
+        self._mark = status
 
-    def changed(self, *, now: bool = False) -> bytes | None:
-        """Its content if it is new to us; `now` looks at once."""
+    def look(self, *, now: bool = False) -> None:
+        """Takes its content if it is new to us; `now` looks at once."""
         at = self._monotonic()
         if not now and at - self._looked_at < _LOOK_SECONDS:
-            return None
+            return
         self._looked_at = at
         try:
-            status = self._path.stat()
-            mark = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if mark == self._mark:
-                return None
-            content = self._path.read_bytes()
-        except OSError as error:
-            if self._mark is None:
-                raise KeysUnusable(f"{self._path}: {error.strerror}") from error
-            _log.warning("key file unreadable", path=str(self._path), error=repr(error))
-            return None
+            mark: object = self._status()
+        except KeysUnusable as error:
+            mark = str(error)
+        if mark == self._mark:
+            return
         self._mark = mark
-        return content
+        try:
+            self._take(self._content())
+        except KeysUnusable as error:
+            _log.error("keys unusable, the ones before stay in use", error=str(error))
+
+    def _status(self) -> tuple[int, int, int]:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _content(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> KeysUnusable:
+        return KeysUnusable(
+            f"{self._path}: {error.strerror}; `tradewind keys make {self._path.parent}` makes keys"
+        )
 
 
 class Signer:
@@ -115,15 +146,12 @@ class Signer:
     ) -> None:
         self.service = service
         self._clock = clock
-        self._file = _Watched(folder / f"{service}.pem", monotonic)
-        self._key, self._kid = self._read(self._file.changed(now=True) or b"")
         self._made: dict[str, tuple[str, float]] = {}
+        self._file = _Watched(private_path(folder, service), monotonic, self._read)
 
     def token(self, audience: str) -> str:
         """A token for calls to one service, made anew when half of its time is over."""
-        if content := self._file.changed():
-            self._key, self._kid = self._read(content)
-            self._made.clear()
+        self._file.look()
         now = self._clock()
         known = self._made.get(audience)
         # A clock that was set back would make a token look new for ever.
@@ -139,14 +167,10 @@ class Signer:
         self._made[audience] = (made, now)
         return made
 
-    def _read(self, content: bytes) -> tuple[Ed25519PrivateKey, str]:
-        try:
-            key = load_pem_private_key(content, None)
-        except ValueError as error:
-            raise KeysUnusable(f"the key of {self.service} is no private key: {error}") from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise KeysUnusable(f"the key of {self.service} is not an Ed25519 key")
-        return key, key_id(self.service, key.public_key())
+    def _read(self, content: bytes) -> None:
+        self._key = read_private(self.service, content)
+        self._kid = key_id(self.service, self._key.public_key())
+        self._made.clear()
 
 
 class Verifier:
@@ -161,13 +185,12 @@ class Verifier:
     ) -> None:
         self._audience = audience
         self._clock = clock
-        self._file = _Watched(folder / PUBLIC_NAME, monotonic)
-        self._keys = self._read(self._file.changed(now=True) or b"")
         self._verified: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._file = _Watched(folder / PUBLIC_NAME, monotonic, self._read)
 
     def caller(self, token: str) -> str:
         """The service that a token proves; raises UnknownService where it proves nothing."""
-        self._look_again()
+        self._file.look()
         now = self._clock()
         known = self._verified.get(token)
         if known is not None and now < known[1]:
@@ -178,42 +201,64 @@ class Verifier:
             self._verified.popitem(last=False)
         return service
 
-    def _look_again(self, *, now: bool = False) -> None:
-        if content := self._file.changed(now=now):
-            self._keys = self._read(content)
-            self._verified.clear()  # a key that was taken away is believed no longer
-
     def _verify(self, token: str, now: float) -> tuple[str, float]:
+        if not token or len(token) > _LONGEST_TOKEN:
+            raise UnknownService("a service proves who it is by a token")
         try:
-            kid = jwt.get_unverified_header(token[:_LONGEST_TOKEN]).get("kid", "")
+            kid = str(jwt.get_unverified_header(token).get("kid", ""))
             if kid not in self._keys:
-                self._look_again(now=True)
-            key = self._keys.get(str(kid))
+                self._file.look(now=True)
+            key = self._keys.get(kid)
             if key is None:
-                raise UnknownService("the token is signed with a key that nobody here has")
-            claims: Mapping[str, Any] = jwt.decode(
+                raise UnknownService("the token is signed with a key that is not known here")
+            told = jwt.decode(
                 token,
                 key,
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 # Times are judged by the database's clock, for those of machines differ.
-                options={"verify_exp": False, "verify_iat": False, "require": ["iss", "exp"]},
+                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-        except jwt.PyJWTError as error:
-            raise UnknownService(f"the token is not good: {error}") from error
-        issuer, until, since = claims["iss"], float(claims["exp"]), float(claims.get("iat", 0))
-        if not str(kid).startswith(f"{issuer}."):
+            claims = msgspec.convert(told, _Claims)
+        except jwt.InvalidAudienceError:
+            raise UnknownService("the token is for another service") from None
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError):
+            raise UnknownService("the token is not good") from None
+        if kid.partition(".")[0] != claims.iss:
             raise UnknownService("the token names another service than its key")
-        if until + _CLOCK_LEEWAY_SECONDS < now or since - _CLOCK_LEEWAY_SECONDS > now:
+        since, until = claims.iat, min(claims.exp, claims.iat + TOKEN_SECONDS)
+        if not since - _CLOCK_LEEWAY_SECONDS <= now <= until + _CLOCK_LEEWAY_SECONDS:
             raise UnknownService("the token is not of this time")
-        return str(issuer), until + _CLOCK_LEEWAY_SECONDS
+        return claims.iss, until + _CLOCK_LEEWAY_SECONDS
 
-    def _read(self, content: bytes) -> dict[str, Ed25519PublicKey]:
-        try:
-            told = msgspec.json.decode(content, type=PublicKeys)
-        except msgspec.DecodeError as error:
-            raise KeysUnusable(f"{PUBLIC_NAME} is no set of keys: {error}") from error
-        return {one.kid: _public(one) for one in told.keys}
+    def _read(self, content: bytes) -> None:
+        self._keys = {one.kid: _public(one) for one in read_public(content)}
+        self._verified.clear()  # a key that was taken away is believed no longer
+
+
+def read_public(content: bytes) -> tuple[PublicKey, ...]:
+    """The keys of a set; raises KeysUnusable."""
+    try:
+        return msgspec.json.decode(content, type=PublicKeys).keys
+    except msgspec.DecodeError as error:
+        raise KeysUnusable(
+            f"{PUBLIC_NAME} is no set of keys ({error}): remove it, and `tradewind keys make` "
+            "writes it anew from the private keys beside it"
+        ) from None
+
+
+def read_private(service: str, content: bytes) -> Ed25519PrivateKey:
+    """A private key; raises KeysUnusable."""
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeysUnusable(
+            f"{service}.pem is no Ed25519 private key: remove it, and `tradewind keys make` "
+            "makes a new one"
+        )
+    return key
 
 
 def _public(told: PublicKey) -> Ed25519PublicKey:

@@ -1,7 +1,8 @@
 """Making and rotating the keys of services; one rule: at no moment is a good token refused.
 
-`make_keys` gives every service a key that has none. `rotate` works in two steps, with a pause
-between them in which every process has seen the new public key: `add_new` and `use_new`.
+`make_keys` gives every service a key that has none. Rotating is two steps, `add_new` and `use_new`,
+with a pause between them in which every process sees the new public key; `forget_old`, another
+pause later, takes the one before away. Each step may be done again where it was cut off.
 """
 
 from base64 import urlsafe_b64encode
@@ -14,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
+from tradewind.platform.remote import identity
 from tradewind.platform.remote.identity import (
     PUBLIC_NAME,
     KeysUnusable,
@@ -49,40 +50,41 @@ def add_new(folder: Path, services: Iterable[str]) -> None:
     public = list(read_public(folder))
     for service in services:
         path = private_path(folder, service)
-        if not path.exists():
-            raise KeysUnusable(f"{path} is not there: make the keys first")
+        _public_of(service, path)  # before anything is written
         waiting = _waiting(path)
         write_private(waiting, _pem(Ed25519PrivateKey.generate()))
         public.append(_public_of(service, waiting))
     _write_public(folder, public)
 
 
-def use_new(folder: Path, services: Iterable[str], *, forget_old: bool = False) -> None:
+def use_new(folder: Path, services: Iterable[str]) -> None:
     """Puts the waiting private keys to use.
 
-    The public half of the one before stays until the next rotation, for tokens that are under
-    way; `forget_old` takes it away at once: for a key that somebody else has.
+    The public half of the one before stays until the next rotation, for tokens that are under way.
     """
     kept: list[PublicKey] = []
-    public = read_public(folder)
     rotated = {service: private_path(folder, service) for service in services}
+    others = [one for one in read_public(folder) if one.service not in rotated]
     for service, path in rotated.items():
-        before = _public_of(service, path)
-        _waiting(path).replace(path)
-        kept += [_public_of(service, path)] if forget_old else [before, _public_of(service, path)]
-    others = [one for one in public if one.service not in rotated]
+        kept.append(_public_of(service, path))
+        if _waiting(path).exists():
+            _waiting(path).replace(path)
+            kept.append(_public_of(service, path))
     _write_public(folder, [*others, *kept])
+
+
+def forget_old(folder: Path, services: Iterable[str]) -> None:
+    """Takes away every public key of these services but that of the key in use."""
+    rotated = set(services)
+    others = [one for one in read_public(folder) if one.service not in rotated]
+    used = [_public_of(one, private_path(folder, one)) for one in sorted(rotated)]
+    _write_public(folder, [*others, *used])
 
 
 def read_public(folder: Path) -> tuple[PublicKey, ...]:
     """The public keys of a folder; none where there is no file yet."""
     path = folder / PUBLIC_NAME
-    if not path.exists():
-        return ()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=PublicKeys).keys
-    except msgspec.DecodeError as error:
-        raise KeysUnusable(f"{path} is no set of keys: {error}") from error
+    return identity.read_public(path.read_bytes()) if path.exists() else ()
 
 
 def _write_public(folder: Path, keys: Iterable[PublicKey]) -> None:
@@ -99,9 +101,9 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def _public_of(service: str, path: Path) -> PublicKey:
-    key = load_pem_private_key(path.read_bytes(), None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeysUnusable(f"{path} is not an Ed25519 key")
-    raw = key.public_key().public_bytes_raw()
-    text = urlsafe_b64encode(raw).rstrip(b"=").decode()
-    return PublicKey(kid=key_id(service, key.public_key()), x=text)
+    try:
+        key = identity.read_private(service, path.read_bytes()).public_key()
+    except FileNotFoundError:
+        raise KeysUnusable(f"{path} is not there: `tradewind keys make {path.parent}`") from None
+    text = urlsafe_b64encode(key.public_bytes_raw()).rstrip(b"=").decode()
+    return PublicKey(kid=key_id(service, key), x=text)

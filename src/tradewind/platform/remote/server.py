@@ -1,7 +1,9 @@
 """The listener that other services call; one rule: whoever calls proves who they are, every time.
 
 `POST /internal/{service}/{method}` carries a JSON array of calls (each the array of its arguments)
-and answers an array of outcomes in the same order, so that one request is many calls. Besides it
+and answers an array of outcomes in the same order, so that one request is many calls. Whatever is
+answered 4xx was not carried out. A caller that goes away is not noticed: what it asked for goes on
+for as long as it said that it would wait, and no longer. Besides it
 serves `/metrics`, `/healthz`, and `/readyz`, where a draining instance answers 404: HAProxy gives
 such a one no new requests and lets it finish what it has (`http-check disable-on-404`).
 """
@@ -9,7 +11,7 @@ such a one no new requests and lets it finish what it has (`http-check disable-o
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -20,7 +22,8 @@ from tradewind.platform.remote.identity import NotAllowed, Verifier
 from tradewind.platform.web.asgi import RawHeaders, Receive, Scope, Send
 from tradewind.platform.web.context import enter, parse_traceparent
 from tradewind.platform.web.problems import (
-    MalformedJson,
+    BadRequest,
+    MethodNotAllowed,
     internal_error,
     log_unexpected,
     send_problem,
@@ -30,14 +33,26 @@ from tradewind.platform.wire import Method, methods_of
 
 DEADLINE_HEADER = b"x-deadline-ms"
 REQUEST_IDS_HEADER = b"x-request-ids"
+EACH_HEADER = b"x-each"
 CALL_PREFIX = "/internal/"
-_BODY_LIMIT_BYTES = 64 * 1024 * 1024
+_BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _BODY_SECONDS = 10.0
 _LONGEST_SECONDS = 30.0
+_CALLS_MOST_IN_ONE = 1_024
+LEAVING = (b"x-leaving", b"1")
+"""Said of an instance that is about to end: it answers, and new calls should go elsewhere."""
 _OK, _GONE, _NOT_READY = 200, 404, 503
 _TEXT = b"text/plain; charset=utf-8"
 
 _log = structlog.get_logger(__name__)
+_Calls = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_CALLS_MOST_IN_ONE)]
+
+
+class NotUnderstood(BadRequest):
+    """The body is no array of calls, or they are not what the contract says."""
+
+    code = "call_not_understood"
+    title = "Not called so"
 
 
 class Exposed:
@@ -82,17 +97,27 @@ class InternalApplication:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        if path.startswith(CALL_PREFIX):
-            await self._call_safely(scope, receive, send)
-        elif path == "/metrics":
+        try:
+            if path.startswith(CALL_PREFIX):
+                await self._call_safely(scope, receive, send)
+            else:
+                await self._tell(path, scope["method"], send)
+        except StoreError as error:
+            await send_problem(send, error, "")
+
+    async def _tell(self, path: str, method: str, send: Send) -> None:
+        """What anybody on this network may know."""
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            raise NotFound("There is nothing here.")
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("It is only to be read.")
+        if path == "/metrics":
             body, kind = await self._metrics()
             await _send(send, _OK, body, kind.encode())
         elif path == "/healthz":
             await _send(send, _OK, b"alive\n", _TEXT)
-        elif path == "/readyz":
-            await _send(send, *self._readiness(), _TEXT)
         else:
-            await send_problem(send, NotFound("There is nothing here."), "")
+            await _send(send, *self._readiness(), _TEXT)
 
     def _readiness(self) -> tuple[int, bytes]:
         if self._health.draining:
@@ -105,12 +130,11 @@ class InternalApplication:
         named: dict[bytes, bytes] = dict(scope["headers"])
         request_id = named.get(b"x-request-id", b"").decode("latin-1")
         if self.calls_at_work >= self._calls_most:
-            await send_problem(send, Unavailable("too many calls at work"), request_id)
-            return
+            raise Limited("too many calls at work", retry_after_seconds=1)
         self.calls_at_work += 1
         try:
             body = await self._call(scope, named, receive, request_id)
-            await _send(send, _OK, body, b"application/json")
+            await _send(send, _OK, body, b"application/json", leaving=self._health.draining)
         except StoreError as error:
             await send_problem(send, error, request_id)
         except Exception as error:  # noqa: BLE001  logged, and told without any of it
@@ -125,8 +149,10 @@ class InternalApplication:
         _, _, rest = scope["path"].partition(CALL_PREFIX)
         service, _, name = rest.partition("/")
         exposed = self._exposed.get(service)
-        if exposed is None or name not in exposed.methods or scope["method"] != "POST":
-            raise NotFound(f"there is no {service}.{name} here")
+        if exposed is None or name not in exposed.methods:
+            raise NotFound("there is no such call here")
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("calls are posted")
         self._check_caller(exposed, named)
         seconds = _seconds_of(named.get(DEADLINE_HEADER))
         trace = parse_traceparent(named.get(b"traceparent"))
@@ -134,20 +160,11 @@ class InternalApplication:
         structlog.contextvars.bind_contextvars(
             request_ids=named.get(REQUEST_IDS_HEADER, b"").decode("latin-1")
         )
-        body = await read_body(receive, _BODY_LIMIT_BYTES, min(_BODY_SECONDS, seconds))
-        if isinstance(body, StoreError):
-            raise body
         method, function = exposed.methods[name]
         try:
-            calls = [
-                method.decode_arguments(one)
-                for one in msgspec.json.decode(body, type=list[msgspec.Raw])
-            ]
-        except msgspec.DecodeError as error:
-            raise MalformedJson(f"{service}.{name} is not called so: {error}") from error
-        try:
             async with asyncio.timeout(seconds):
-                answers = await asyncio.gather(*(_answer(method, function, one) for one in calls))
+                calls = await _read_calls(method, receive)
+                answers = await _answers(method, function, calls, each=EACH_HEADER in named)
         except TimeoutError:
             raise Unavailable(f"{service}.{name} was not done by its deadline") from None
         return b"[" + b",".join(answers) + b"]"
@@ -160,20 +177,61 @@ class InternalApplication:
             raise NotAllowed(f"{caller} does not call {exposed.service}")
 
 
+async def _read_calls(method: Method, receive: Receive) -> list[tuple[Any, ...]]:
+    body = await read_body(receive, _BODY_LIMIT_BYTES, _BODY_SECONDS)
+    if isinstance(body, StoreError):
+        raise body
+    try:
+        told = msgspec.json.decode(body, type=_Calls)
+        return [method.decode_arguments(one) for one in told]
+    except msgspec.DecodeError as error:
+        raise NotUnderstood(f"{method.name} is not called so: {error}") from None
+
+
+async def _answers(
+    method: Method,
+    function: Callable[..., Awaitable[Any]],
+    calls: Sequence[tuple[Any, ...]],
+    *,
+    each: bool,
+) -> list[bytes]:
+    if len(calls) == 1:  # as nearly always: a task costs more than all that it would do here
+        return [await _answer(method, function, calls[0], each=each)]
+    return await asyncio.gather(*(_answer(method, function, one, each=each) for one in calls))
+
+
 async def _answer(
-    method: Method, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]
+    method: Method,
+    function: Callable[..., Awaitable[Any]],
+    arguments: tuple[Any, ...],
+    *,
+    each: bool,
 ) -> bytes:
     """One call's outcome; what the contract may raise is a value, and so is what nobody expected.
 
-    One bad call never fails its neighbours in the same request.
+    One bad call never fails its neighbours in the same request. Nor does one bad member of a list
+    where the caller says that `each` is another's: then they are asked for one by one.
     """
     try:
         return method.encode_answer(await function(*arguments))
     except StoreError as error:
         return method.encode_error(error)
     except Exception as error:  # noqa: BLE001  logged, and told without any of it
+        if each and len(arguments[0]) > 1:
+            alone = (function([member]) for member in arguments[0])
+            outcomes = await asyncio.gather(*alone, return_exceptions=True)
+            return method.encode_answer([_alone(one) for one in outcomes])
         log_unexpected(error)
         return method.encode_error(internal_error())
+
+
+def _alone(outcome: Any) -> Any:
+    if isinstance(outcome, StoreError):
+        return outcome
+    if isinstance(outcome, BaseException):
+        log_unexpected(outcome)
+        return internal_error()
+    return outcome[0]
 
 
 def _seconds_of(given: bytes | None) -> float:
@@ -186,11 +244,15 @@ def _seconds_of(given: bytes | None) -> float:
     return seconds
 
 
-async def _send(send: Send, status: int, body: bytes, kind: bytes) -> None:
+async def _send(
+    send: Send, status: int, body: bytes, kind: bytes, *, leaving: bool = False
+) -> None:
     headers: RawHeaders = [
         (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
+    if leaving:
+        headers += [LEAVING, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -16,6 +16,7 @@ import uuid_utils
 from tradewind.platform.cache import Answer, ResponseCache
 from tradewind.platform.errors import Limited, StoreError, Unavailable
 from tradewind.platform.limits import RateLimit, WideLimit
+from tradewind.platform.metrics.requests import Requests
 from tradewind.platform.sessions import client_address, parse_networks
 from tradewind.platform.web.asgi import Application, RawHeaders, Receive, Scope, Send
 from tradewind.platform.web.context import enter, parse_traceparent
@@ -61,6 +62,11 @@ class Front:
         self.in_flight = 0
         """Requests at work now, those answered from the cache not counted."""
         self.draining = False
+        self.cached = 0
+        """Requests answered from the cache so far."""
+        self.requests = Requests()
+        """All others."""
+        self.cache = cache
         self._app = app
         self._settings = settings
         self._new_request_id = new_request_id
@@ -81,6 +87,11 @@ class Front:
         if cache is not None and settings.cached_paths:
             self._hot = HotReads(app, cache, settings, self._rules)
         self._idle = asyncio.Event()
+
+    @property
+    def replays(self) -> int:
+        """Writes answered with the stored answer of their key so far."""
+        return self._rules.replays
 
     def drain(self) -> None:
         """From now on every answer asks the client to close its connection."""
@@ -114,6 +125,7 @@ class Front:
         if unreadable is None and self._hot is not None and method in _READS:
             kept = self._hot.find(scope, named, started, request_id)
             if kept is not None:
+                self.cached += 1
                 more = [(b"x-request-id", request_id.encode())]
                 if self._more_to_say:
                     more += self._more_headers(named)
@@ -198,6 +210,7 @@ class Front:
         found = await self._hot.fetch(scope, named, request_id) if self._hot is not None else None
         if found is None:
             return False
+        scope["path_template"] = found.route
         if isinstance(found, Answer):
             start = {"type": "http.response.start", "status": found.status}
             await out({**start, "headers": found.headers})
@@ -242,10 +255,13 @@ class Front:
     def _note(
         self, scope: Scope, request_id: str, status: int, seconds: float, *, cached: bool = False
     ) -> None:
-        """One line a request: always for the failed and the slow, for all where it is set.
+        """Counts it; one line a request: always for the failed and slow, for all where it is set.
 
         It names the route, not the path: what stands in a path or query may be a secret.
         """
+        route: str = scope.get("path_template") or ""
+        if not cached:
+            self.requests.note(scope["method"], route, status, seconds)
         failed = not 0 < status < _FAILED
         if not (failed or seconds > self._slow_seconds):
             return
@@ -254,7 +270,7 @@ class Front:
             "request",
             request_id=request_id,
             method=scope["method"],
-            route=scope.get("path_template") or "",
+            route=route,
             status=status,
             ms=round(seconds * 1000, 1),
             cached=cached,

@@ -128,7 +128,7 @@ class HotReads:
             enter(request_id, None, time.monotonic() + self._settings.request_seconds)
             collected = _Collected()
             await self._app(clean, _no_body, collected)
-            return collected.answer()
+            return collected.answer(clean.get("path_template") or "")
 
         return produce
 
@@ -163,8 +163,8 @@ class _Collected:
         elif message["type"] == "http.response.body":
             self._parts.append(message.get("body", b""))
 
-    def answer(self) -> Answer:
-        return Answer(self._status, self._headers, b"".join(self._parts))
+    def answer(self, route: str) -> Answer:
+        return Answer(self._status, self._headers, b"".join(self._parts), route)
 
 
 async def _no_body() -> Message:

@@ -14,6 +14,7 @@ from tradewind.platform.web.settings import WebSettings
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 PRIVATE = (b"cache-control", b"private, no-store")
 CLOSE = (b"connection", b"close")
+REPLAYED_HEADER = b"idempotent-replayed"
 CONSISTENCY_HEADER = b"consistency-token"
 CONSISTENCY_COOKIE = "consistency"
 NOT_MODIFIED = 304
@@ -26,11 +27,20 @@ _NOT_FOR_304 = frozenset({b"content-length", b"content-type", b"content-encoding
 class OutgoingRules:
     """What is the same for all answers of one listener."""
 
-    __slots__ = ("cors", "page_headers", "personal_cookies", "personal_headers", "position")
+    __slots__ = (
+        "cors",
+        "page_headers",
+        "personal_cookies",
+        "personal_headers",
+        "position",
+        "replays",
+    )
 
     def __init__(self, settings: WebSettings, position: Callable[[], int]) -> None:
         self.position = position
         """The newest position in the record that a write of this process may have."""
+        self.replays = 0
+        """Writes that were answered with a stored answer."""
         self.cors = CrossOrigin(settings)
         self.page_headers = page_headers(settings)
         self.personal_headers = frozenset(
@@ -105,8 +115,10 @@ class Outgoing:
             headers.append(PRIVATE)
         if known.get(b"content-type", b"").startswith(b"text/html"):
             headers.extend(header for header in rules.page_headers if header[0] not in known)
-        if self._method not in _READS and status < _BAD_REQUEST:
-            headers.extend(self._consistency())
+        if self._method not in _READS:
+            rules.replays += REPLAYED_HEADER in known
+            if status < _BAD_REQUEST:
+                headers.extend(self._consistency())
         if rules.cors.used:
             headers.extend(rules.cors.headers(self._named))
         if self._closing and b"connection" not in known:

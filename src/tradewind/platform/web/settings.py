@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tradewind.platform.config import PlatformSettings
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -63,3 +65,23 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     referrer_policy: str = "strict-origin-when-cross-origin"
+
+
+def web_settings(
+    platform: PlatformSettings, cached: tuple[CachedPath, ...], personal_headers: tuple[str, ...]
+) -> WebSettings:
+    """The public listener's settings, with what its routes say of themselves."""
+    own = (platform.public_url.rstrip("/"),) if platform.public_url else ()
+    return WebSettings(
+        https=bool(own and own[0].startswith("https://")),
+        origins=own,
+        cross_origins=platform.allowed_origins,
+        trusted_proxies=platform.trusted_proxies,
+        max_in_flight=platform.in_flight_most,
+        client_requests_per_second=platform.client_requests_per_second,
+        client_burst=platform.client_burst,
+        log_requests=platform.log_requests,
+        personal_headers=personal_headers,
+        personal_cookies=("session", "__Host-session", "consistency"),
+        cached_paths=cached,
+    )
