@@ -44,7 +44,7 @@ from tradewind.topology.services import PACKAGES, SERVICES, callers_of
 from tradewind.users import service as users
 from tradewind.users.contract import Users
 
-__all__ = ["PACKAGES", "SETTINGS", "Store", "open_databases", "open_store"]
+__all__ = ["PACKAGES", "ROUTES", "SETTINGS", "Store", "open_databases", "open_store"]
 
 Providers = Callable[[Database], Sequence[orders.PaymentProvider]]
 SETTINGS: Mapping[str, type[Any]] = {
@@ -216,7 +216,8 @@ async def open_store(  # noqa: PLR0913  what tests and commands change, by name
             web,
             cache=wiring.cache,
             wide_limit=parts.wide_limit(),
-            position=lambda: max(database.position for database in databases.values()),
+            # All are one server's: a position of any covers what was written here.
+            position=None if replica is None else databases[here[0]].token,
         )
     paths = {name: one.serves for name, one in SERVICES.items()}
     metrics = Metrics(__version__, health, front, databases, parts, paths, coalescers)

@@ -240,14 +240,13 @@ async def _of_the_last_one(_store: StillStore, run: Run) -> None:
 
 
 async def _sold_to_others(store: StillStore, run: Run) -> None:
-    """An order stands on a reservation that ran out before anybody heard of the order."""
+    """An order stands on a reservation that ran out before it was placed (a process that hung)."""
     run.more["sku"] = run.scarce
     key, run.key = run.key, uuid4().hex
     status, answer = await _one_request("tok_approved", 1)(store, run)
     assert status == 201, answer
     run.key, run.more["order"] = key, json.loads(answer)["id"]
-    await store.let_an_hour_pass()
-    await store.step("expiry")
+    await store.lose_reservations(run.scarce)
     await store.quietly(
         "products",
         """

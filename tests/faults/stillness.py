@@ -216,11 +216,19 @@ class StillStore:
         return {name: one for name, one in databases.items() if one._pool is not None}
 
     async def relay(self) -> int:
-        """Every relay that has something to relay, once; answers how many events."""
+        """Every relay that has something to relay, once; answers how many events.
+
+        The server may not have noticed yet that the process before this one is gone, and its turn
+        at the relay with it: that is waited for.
+        """
         moved = 0
         for name, database in self._connected().items():
-            if await self.quietly(name, "SELECT 1 FROM outbox LIMIT 1"):
-                moved += await relay_once(database, self.bus)
+            while await self.quietly(name, "SELECT 1 FROM outbox LIMIT 1"):
+                told = await relay_once(database, self.bus)
+                moved += told
+                if told:
+                    break
+                await asyncio.sleep(0.005)
         return moved
 
     async def step(self, *names: str) -> None:
@@ -261,6 +269,22 @@ class StillStore:
             rows = await self.quietly(service, _UNDONE + _UNDONE_OF.get(service, ""))
             left |= {f"{service}: {name}": count for name, count in rows if count}
         return left
+
+    async def lose_reservations(self, sku: str) -> None:
+        """What is held of a SKU runs out, as before the order was placed (a process that hung).
+
+        Expiry gives no stock away on which an order stands, so this is done by hand.
+        """
+        await self.quietly(
+            "products",
+            """
+            WITH over AS (UPDATE reservations
+                SET state = 'expired', expires_at = NULL, settled_at = now()
+                WHERE state = 'held' AND lines ? $1 RETURNING (lines->>$1)::bigint AS units)
+            UPDATE stock SET reserved = reserved - (SELECT sum(units) FROM over) WHERE sku = $1
+            """,
+            sku,
+        )
 
     async def quietly(self, service: str, query: str, *arguments: Any) -> list[Any]:
         """A statement that no probe is told of."""

@@ -268,10 +268,7 @@ async def test_a_cancelled_order_s_late_payment_goes_back(counters: Open) -> Non
         order = await shop.buy(sku, token)
         assert order.status == 202, order
         # Nobody hears of the order until its reservation has run out and others have the unit.
-        await shop.store.quietly(
-            "products", "UPDATE reservations SET expires_at = now() WHERE state = 'held'"
-        )
-        await shop.store.step("expiry")
+        await shop.store.lose_reservations(sku)
         adjusted = await shop.ask(
             "POST",
             f"/v1/inventory/{sku}/adjustments",

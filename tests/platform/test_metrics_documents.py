@@ -46,7 +46,7 @@ def test_rules_ask_for_what_there_is() -> None:
 
 
 def test_burn_rates() -> None:
-    """Each level is watched at 14.4 times over 1 h and 5 min, and at 6 times over 6 h and 30 min."""
+    """Each level is watched at 14.4 times over 1 h and 5 min, and 6 times over 6 h and 30 min."""
     text = (PROMETHEUS / "rules.yml").read_text()
     for level, budget in (
         ("checkout_failures", "0.001"),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from faults.scrapes import at, scrape
 from pairs import address, send
-from scrapes import at, scrape
 from shop import SECRET, eventually, settings_of
 from tradewind.compose import PACKAGES, Store, open_store
 from tradewind.platform.embedded.server import EmbeddedPostgres

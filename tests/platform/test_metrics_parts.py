@@ -149,7 +149,7 @@ async def test_coalescers_are_noticed_where_they_are_made() -> None:
 
 @pytest.mark.asyncio
 async def test_workers_count_their_steps() -> None:
-    """Steps that went and steps that failed are counted for good, failures in a row until one goes."""
+    """What went and what failed is counted for good, failures in a row until a step goes."""
     outcomes = [RuntimeError("once"), RuntimeError("twice"), True]
     done = asyncio.Event()
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from scrapes import at, scrape
+from faults.scrapes import at, scrape
 from servers import REDIS_PASSWORD, Broker, broker, started_redis
 from shop import SECRET, NewStore, eventually, key, new_database, purchase, settings_of
 from tradewind.compose import PACKAGES, Store, open_store

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextvars import Context
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,8 @@ async def test_a_relay_looks_again_soon_where_another_is_at_work(spine: Spine) -
 async def test_the_request_travels_with_the_event(spine: Spine) -> None:
     """The id and the trace of the request being answered, or those that are given, or none."""
     database, outbox, bus = await spine.database(), Outbox(), Carried()
-    await change(database, outbox, "nobody's")
+    nobody = asyncio.create_task(change(database, outbox, "nobody's"), context=Context())
+    await nobody
 
     async def request() -> None:
         enter("request-1", Trace("a" * 32, "b" * 16, sampled=True), 0.0)

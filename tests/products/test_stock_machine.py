@@ -5,11 +5,12 @@ adjusted, alone and in batches, twice and too late; after every step both must s
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 
 from orders.parts import fresh_owner
 from shop import SECRET, settings_of
+from tradewind.orders.contract import CartAdoption, HeldOrders
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.database import Address, Database
 from tradewind.platform.migrate import address_of
@@ -46,6 +48,22 @@ LINES = st.dictionaries(st.integers(0, SKUS - 1), st.integers(1, 4), min_size=1)
 TARGETS = st.sampled_from(["kept", "confirmed"])
 
 
+class NobodyOrdered:
+    """Orders, where no order was ever placed."""
+
+    async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
+        """As the contract says."""
+        return [False for _ in reservation_ids]
+
+    async def adopt_carts(self, adoptions: Sequence[CartAdoption]) -> list[bool]:
+        """As the contract says."""
+        return [False for _ in adoptions]
+
+    async def export(self, user_id: UUID) -> HeldOrders:
+        """As the contract says."""
+        return HeldOrders(msgspec.Raw(b"[]"), msgspec.Raw(b"[]"))
+
+
 class Stock:
     """The stock half of the products service, on a database of its own."""
 
@@ -53,7 +71,7 @@ class Stock:
         self.owner = owner
         self.loop = loop
         self.database = Database(address_of(owner, SECRET, "products"))
-        running = local(self.database, settings_of()["products"], ResponseCache())
+        running = local(self.database, settings_of()["products"], NobodyOrdered(), ResponseCache())
         self.context: ProductsContext = running.context
         self.superuser: asyncpg.Connection
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tradewind.commands.place import home_of, running_database, secret_of
-from tradewind.compose import open_databases
+from tradewind.compose import ROUTES, open_databases
 from tradewind.platform.broker.link import BrokerDown
+from tradewind.platform.broker.watching import wait_passed
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Database
 from tradewind.platform.inbox import count_waiting, delete_parked, list_parked, update_replayed
@@ -86,18 +87,15 @@ async def drop_parked(
     console.print(f"{total} parked deliveries were dropped.")
 
 
-async def wait_drained(
-    settings: Mapping[str, Any],
-    console: Console,
-    passed: Callable[[], Awaitable[None]] | None = None,
-) -> None:
+async def wait_drained(settings: Mapping[str, Any], console: Console) -> None:
     """Returns when every saved event was told and every failed delivery settled or parked.
 
-    `passed`, where a broker carries the events, returns when all that is in its queues has been
-    handled. A reaction at work may just be saving an event when we look, so it takes looks that
-    find nothing, and no event newer than the look before, with the queues passed in between.
+    A reaction at work may just be saving an event when we look. So it takes looks that find
+    nothing, and no event newer than the look before; in between, where a broker carries the
+    events, all that is in its queues has been handled.
     """
     started = time.monotonic()
+    broker_url: str | None = settings[""].broker_url
     quiet, newest = 0, list[int]()
     async with _opened(settings) as databases:
         while quiet < _QUIET_LOOKS:
@@ -110,15 +108,15 @@ async def wait_drained(
             quiet = 0 if waiting else (quiet + 1 if newest == before else 1)
             if waiting:
                 await asyncio.sleep(_PAUSE_SECONDS)
-            elif passed is not None and quiet < _QUIET_LOOKS:
-                quiet = quiet if await _has_passed(passed) else 0
+            elif broker_url is not None and quiet < _QUIET_LOOKS:
+                quiet = quiet if await _has_passed(broker_url) else 0
     console.print(f"Nothing waits, after {time.monotonic() - started:.1f} s.")
 
 
-async def _has_passed(passed: Callable[[], Awaitable[None]]) -> bool:
+async def _has_passed(broker_url: str) -> bool:
     """A broker that is away is waited for like the rest."""
     try:
-        await passed()
+        await wait_passed(broker_url, [route.queue for route in ROUTES.values()])
     except BrokerDown:
         await asyncio.sleep(_BROKER_PAUSE_SECONDS)
         return False

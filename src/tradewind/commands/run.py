@@ -29,6 +29,8 @@ from tradewind.topology.services import SERVICES
 from tradewind.users.service import add_first_staff
 
 STAFF_EMAIL = "staff@tradewind.example"
+_INTERNAL_IDLE_SECONDS = 3600.0
+"""Callers close what they do not need: no call shall meet a connection that just ends."""
 
 
 async def run_store(settings: Mapping[str, Any], console: Console) -> None:
@@ -152,7 +154,10 @@ async def _serve(
                 store.app,
                 platform.host,
                 platform.port,
-                settings=ServingSettings(linger_seconds=platform.linger_seconds),
+                settings=ServingSettings(
+                    header_read_seconds=platform.header_seconds,
+                    linger_seconds=platform.linger_seconds,
+                ),
                 ready=ready,
                 stop=stop,
             )
@@ -176,7 +181,7 @@ async def _internal(store: Store, platform: PlatformSettings) -> AsyncGenerator[
             store.internal,
             platform.internal_host,
             platform.internal_port,
-            settings=ServingSettings(),
+            settings=ServingSettings(header_read_seconds=_INTERNAL_IDLE_SECONDS),
             ready=listening.set,
             stop=stop,
         )

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from tradewind.commands.place import DATABASE, home_of, running_database, secret_of
 from tradewind.commands.run import check_production, stop_on_signals, welcome
-from tradewind.compose import PACKAGES, open_store
+from tradewind.compose import PACKAGES, ROUTES, open_store
+from tradewind.platform.broker.link import open_link
 from tradewind.platform.config import ConfigError, PlatformSettings
 from tradewind.platform.embedded.home import Home
 from tradewind.platform.embedded.replica import EmbeddedReplica
@@ -86,6 +87,9 @@ async def _kept_up(
         make_keys(Path(plan.keys), SERVICES)
         await keepers.start(_database(platform, plan, home, say), *map(_servers, plan.servers))
         await migrate(await running_database(platform, home), secret, PACKAGES)
+        # Once, before anybody publishes: a queue that is new needs a moment before it is safe.
+        declared = await open_link(plan.broker_url, "split", [*ROUTES.values()], confirms=False)
+        await declared.close()
         replica: Sequence[tuple[str, Server]] = ()
         if platform.database_url is None:
             replica = [("PostgreSQL replica", EmbeddedReplica(home, log=say))]

@@ -88,6 +88,9 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """The same for notifications."""
     balancer_url: str | None = None
     """Where clients come in, for links where no `public_url` is set; behind ours it is told."""
+    header_seconds: Seconds = 10.0
+    """How long request headers may take, and a kept connection be idle. Behind a load balancer that
+    sees to that, longer than it keeps connections, so that no request meets one that just ends."""
     linger_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 0.0
     """How long to serve on after SIGTERM, so that the load balancer notices; 2 behind ours."""
     in_flight_most: Positive = 2000

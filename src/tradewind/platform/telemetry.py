@@ -34,3 +34,5 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(level=max(chosen, logging.WARNING), stream=target, force=True)
     # Its pools heal by themselves and tell of every try with a traceback; we tell once, in a line.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # the same, of the broker
+    logging.getLogger("aio_pika").setLevel(logging.CRITICAL)

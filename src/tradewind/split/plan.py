@@ -26,6 +26,10 @@ LINGER_SECONDS = 2.0
 """How long an instance serves on after SIGTERM: longer than HAProxy takes to notice."""
 
 
+KEPT_SECONDS = 3600
+"""How long an instance keeps a connection of HAProxy's, which keeps it for a minute."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen besides the settings."""
 
@@ -47,6 +51,8 @@ class Plan:
     balancing: Balancing
     reached_by: Mapping[str, str]
     """Settings by which a command in another terminal reaches the parts."""
+    broker_url: str = field(repr=False)
+    """Where events go."""
     keys: str
     """The folder of the keys by which services know each other."""
     environment: Mapping[str, str] = field(repr=False)
@@ -103,9 +109,11 @@ def make_plan(
             instances=instances,
             certificate=options.certificate,
             control_socket="unix@control",
+            threads=1,  # the machine is not its own: measured, a second one costs the others more
             figures=f"{LOOPBACK}:{ports.take()}",
         ),
         reached_by=_named(reached_by),
+        broker_url=broker_url,
         keys=environment[PREFIX + "SERVICE_KEYS"],
         environment=environment,
     )
@@ -148,6 +156,7 @@ def _placement(
         "trusted_proxies": ",".join({*platform.trusted_proxies, LOOPBACK}),
         "balancer_url": outside,
         "linger_seconds": str(platform.linger_seconds or LINGER_SECONDS),
+        "header_seconds": str(KEPT_SECONDS),
     }
     if replica is not None:
         told["replica_url"] = replica

@@ -170,6 +170,8 @@ def _service(service: Service, services: Mapping[str, Service]) -> _Part:
         "TRADEWIND_SERVICE_KEYS": "/run/keys",
         "TRADEWIND_PUBLIC_URL": _must("PUBLIC_URL"),
         "TRADEWIND_TRUSTED_PROXIES": _SUBNET,
+        "TRADEWIND_LINGER_SECONDS": "2",
+        "TRADEWIND_HEADER_SECONDS": "3600",
         **{f"TRADEWIND_{name.upper()}_URL": f"http://{name}:{INTERNAL_PORT}" for name in services},
     }
     # A store sells on without these, so it starts without them as well.

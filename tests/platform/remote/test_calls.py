@@ -63,6 +63,8 @@ WRONG: dict[str, Script] = {
     "hangs up": hanging_up,
     "speaks no HTTP": babbling,
     "answers no JSON": answering(b"<html>"),
+    "answers without end": answering(b"[" * 100_000),
+    "fails without end": answering(b"[" * 100_000, 500),
     "answers another shape": answering(b'[{"value":7}]'),
     "answers too much": answering(b'[{"value":"a"},{"value":"b"}]'),
     "answers neither value nor error": answering(b"[{}]"),
@@ -131,7 +133,7 @@ async def test_all_dead_fails_at_once(house: House) -> None:
         for _ in range(20):
             with pytest.raises(DependencyDown) as told:
                 await remote.call("name", 7)
-    assert told.value.retry_after_seconds == 1
+            assert told.value.retry_after_seconds == 1
     assert all(one.is_open for one in remote.endpoints)
     assert remote.gauges.refused > 10
     assert remote.gauges.retries <= 8

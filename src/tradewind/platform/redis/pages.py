@@ -25,7 +25,7 @@ from tradewind.platform.redis.page_drops import DROPS, PageDrops, new_era, tag_n
 from tradewind.platform.redis.page_scripts import KEEP, LOOK
 from tradewind.platform.redis.sealed import Seal
 
-VERSION = 2
+VERSION = 1
 """Of what a page holds; to be raised with every change of it."""
 _FAILED = 500
 _LOOKS_MOST = 6

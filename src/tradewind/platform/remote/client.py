@@ -255,7 +255,7 @@ class Remote:
             raise MayHaveArrived(f"{len(answer.outcomes)} answers to {call.many} calls")
         try:
             return [call.method.decode_outcome(one) for one in answer.outcomes], answer.leaving
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise MayHaveArrived("it answered what the contract does not know") from None
 
     def _patience(self, endpoint: Endpoint, call: _Call, *, first: bool) -> float:

@@ -240,11 +240,15 @@ def read_public(content: bytes) -> tuple[PublicKey, ...]:
     """The keys of a set; raises KeysUnusable."""
     try:
         return msgspec.json.decode(content, type=PublicKeys).keys
-    except msgspec.DecodeError as error:
-        raise KeysUnusable(
-            f"{PUBLIC_NAME} is no set of keys ({error}): remove it, and `tradewind keys make` "
-            "writes it anew from the private keys beside it"
-        ) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _damaged(f"is no set of keys ({error})") from None
+
+
+def _damaged(how: str) -> KeysUnusable:
+    return KeysUnusable(
+        f"{PUBLIC_NAME} {how}: remove it, and `tradewind keys make` writes it anew from the "
+        "private keys beside it"
+    )
 
 
 def read_private(service: str, content: bytes) -> Ed25519PrivateKey:
@@ -264,10 +268,10 @@ def read_private(service: str, content: bytes) -> Ed25519PrivateKey:
 def _public(told: PublicKey) -> Ed25519PublicKey:
     try:
         key = jwt.PyJWK(msgspec.to_builtins(told), algorithm=ALGORITHM).key
-    except (jwt.PyJWTError, ValueError) as error:
-        raise KeysUnusable(f"{PUBLIC_NAME}: the key {told.kid} is no Ed25519 key") from error
+    except (jwt.PyJWTError, ValueError):
+        key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise KeysUnusable(f"{PUBLIC_NAME}: the key {told.kid} is no public Ed25519 key")
+        raise _damaged(f"has a key {told.kid} that is no public Ed25519 key")
     return key
 
 

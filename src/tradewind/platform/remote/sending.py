@@ -47,9 +47,11 @@ class Sender:
     def __init__(self, connect_seconds: float) -> None:
         self._connect_seconds = connect_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; whoever comes later is told so."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -75,7 +77,7 @@ class Sender:
             raise _refusal(response.status, text)
         try:
             outcomes = msgspec.json.decode(text, type=list[msgspec.Raw])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):  # the other is of nesting without end
             raise MayHaveArrived("it answered what is no answer") from None
         return Answer(outcomes, LEAVING_HEADER in response.headers)
 
@@ -86,13 +88,15 @@ class Sender:
                 f"{url}/readyz", timeout=self._limits(_KNOCK_SECONDS), allow_redirects=False
             ) as response:
                 return None if response.status == _NOT_FOUND else response.status == _OK
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (NeverArrived, aiohttp.ClientError, TimeoutError, OSError):
             return False
 
     def _limits(self, seconds: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(total=seconds, sock_connect=self._connect_seconds)
 
     def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise NeverArrived("this process is about to end")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -132,7 +136,7 @@ def _code(text: bytes) -> str:
     """What a problem document says in one word; nothing of any other body."""
     try:
         code = msgspec.json.decode(text, type=_Problem).code
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     return code if code.isidentifier() and len(code) < _LONGEST_CODE else ""
 

@@ -103,7 +103,7 @@ class InternalApplication:
             else:
                 await self._tell(path, scope["method"], send)
         except StoreError as error:
-            await send_problem(send, error, "")
+            await send_problem(send, error, "", close=True)
 
     async def _tell(self, path: str, method: str, send: Send) -> None:
         """What anybody on this network may know."""
@@ -136,7 +136,8 @@ class InternalApplication:
             body = await self._call(scope, named, receive, request_id)
             await _send(send, _OK, body, b"application/json", leaving=self._health.draining)
         except StoreError as error:
-            await send_problem(send, error, request_id)
+            # Its body may not have been read; then the server cuts the connection, and says so here.
+            await send_problem(send, error, request_id, close=True)
         except Exception as error:  # noqa: BLE001  logged, and told without any of it
             log_unexpected(error)
             await send_problem(send, internal_error(), request_id)
@@ -184,7 +185,7 @@ async def _read_calls(method: Method, receive: Receive) -> list[tuple[Any, ...]]
     try:
         told = msgspec.json.decode(body, type=_Calls)
         return [method.decode_arguments(one) for one in told]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # the other is of nesting without end
         raise NotUnderstood(f"{method.name} is not called so: {error}") from None
 
 

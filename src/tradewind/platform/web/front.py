@@ -8,11 +8,12 @@ every answer has what all answers have. Measured: see `docs` of `HotReads` and `
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 import uuid_utils
 
+from tradewind.platform import consistency
 from tradewind.platform.cache import Answer, ResponseCache
 from tradewind.platform.errors import Limited, StoreError, Unavailable
 from tradewind.platform.limits import RateLimit, WideLimit
@@ -55,7 +56,7 @@ class Front:
         cache: ResponseCache | None = None,
         wide_limit: WideLimit | None = None,
         public: bool = True,
-        position: Callable[[], int] = lambda: 0,
+        position: Callable[[], Awaitable[int]] | None = None,
         new_request_id: Callable[[], str] = _new_request_id,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -180,6 +181,7 @@ class Front:
         traceparent = named.get(b"traceparent")
         trace = None if traceparent is None else parse_traceparent(traceparent)
         enter(request_id, trace, started + settings.request_seconds)
+        consistency.enter(named)
         if has_body(named):
             body = await self._body(scope["path"], named, receive)
             if isinstance(body, StoreError):

@@ -6,6 +6,7 @@ for pages a content security policy, and `connection: close` while the process d
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from tradewind.platform import consistency
 from tradewind.platform.web.answers import is_unchanged
 from tradewind.platform.web.asgi import Message, RawHeaders, Send
 from tradewind.platform.web.cross_origin import CrossOrigin
@@ -15,8 +16,6 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 PRIVATE = (b"cache-control", b"private, no-store")
 CLOSE = (b"connection", b"close")
 REPLAYED_HEADER = b"idempotent-replayed"
-CONSISTENCY_HEADER = b"consistency-token"
-CONSISTENCY_COOKIE = "consistency"
 NOT_MODIFIED = 304
 _BAD_REQUEST = 400
 _OK = 200
@@ -36,9 +35,11 @@ class OutgoingRules:
         "replays",
     )
 
-    def __init__(self, settings: WebSettings, position: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: WebSettings, position: Callable[[], Awaitable[int]] | None
+    ) -> None:
         self.position = position
-        """The newest position in the record that a write of this process may have."""
+        """Asked for a position in the record that covers a write; None where all reads see all."""
         self.replays = 0
         """Writes that were answered with a stored answer."""
         self.cors = CrossOrigin(settings)
@@ -92,12 +93,18 @@ class Outgoing:
     def __call__(self, message: Message) -> Awaitable[None]:
         """Pass an event on to the client."""
         if message["type"] == "http.response.start":
-            return self._send(self._start(message))
+            position = self._rules.position
+            if position is None or self._method in _READS or message["status"] >= _BAD_REQUEST:
+                return self._send(self._start(message, 0))
+            return self._start_after(message, position)
         if self._bodiless:
             message = {**message, "body": b""}
         return self._send(message)
 
-    def _start(self, message: Message) -> Message:
+    async def _start_after(self, message: Message, position: Callable[[], Awaitable[int]]) -> None:
+        await self._send(self._start(message, await position()))
+
+    def _start(self, message: Message, position: int) -> Message:
         status: int = message["status"]
         headers: RawHeaders = list(message["headers"])
         known: Mapping[bytes, bytes] = dict(headers)
@@ -118,7 +125,7 @@ class Outgoing:
         if self._method not in _READS:
             rules.replays += REPLAYED_HEADER in known
             if status < _BAD_REQUEST:
-                headers.extend(self._consistency())
+                headers.extend(self._consistency(position))
         if rules.cors.used:
             headers.extend(rules.cors.headers(self._named))
         if self._closing and b"connection" not in known:
@@ -130,13 +137,13 @@ class Outgoing:
         self.status = status
         return {"type": "http.response.start", "status": status, "headers": headers}
 
-    def _consistency(self) -> RawHeaders:
+    def _consistency(self, position: int) -> RawHeaders:
         """What a read after this write is to show, so that it is at least as fresh."""
-        token = b"%x" % self._rules.position()
-        told: RawHeaders = [(CONSISTENCY_HEADER, token)]
+        token = consistency.write_token(position)
+        told: RawHeaders = [(consistency.HEADER, token)]
         if b"cookie" in self._named:
             cookie = b"%b=%b; Path=/; Max-Age=60; SameSite=Lax; HttpOnly"
-            told.append((b"set-cookie", cookie % (CONSISTENCY_COOKIE.encode(), token)))
+            told.append((b"set-cookie", cookie % (consistency.COOKIE, token)))
         return told
 
     def _has_it_already(self, etag: bytes) -> bool:
