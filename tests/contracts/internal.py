@@ -58,7 +58,9 @@ class House:
         settings: RemoteSettings | None = None,
     ) -> Remote:
         """The way to it for another service."""
-        made = Remote(service, contract, urls, self.signer(caller).token, settings)
+        made = Remote(
+            service, contract, urls, self.signer(caller).token, settings, clock=self.clock
+        )
         self._remotes.append(made)
         return made
 

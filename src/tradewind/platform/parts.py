@@ -62,7 +62,7 @@ class Parts:
     def remote(self, caller: str, callee: str, contract: type[Any]) -> Remote:
         """The way from one of our services to one in another process."""
         urls: Sequence[str] = getattr(self._settings, f"{callee}_url")
-        made = Remote(callee, contract, urls, self._signer(caller).token)
+        made = Remote(callee, contract, urls, self._signer(caller).token, clock=self._seconds)
         self.remotes.append(made)
         return made
 

@@ -6,6 +6,7 @@ lookup begun before can overwrite; where that is lost (a fail-over, a Redis that
 second is over before anybody is wronged (P9).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -144,25 +145,31 @@ class RedisAuthenticator:
 
 
 class SessionRevoker:
-    """Tells every instance that sessions have ended, or are to be looked up anew."""
+    """Tells every instance that sessions have ended, or are to be looked up anew.
 
-    def __init__(self, redis: RedisLink) -> None:
+    `seconds`: how long an instance believes what it kept (as in `RedisAuthenticator`).
+    """
+
+    def __init__(self, redis: RedisLink, *, seconds: float = 0.8) -> None:
         self.failures = 0
         """Sessions whose end was not told; what was kept of them ends by itself."""
         self._redis = redis
+        self._seconds = seconds
         self._telling = Coalescer("redis tombstones", self._tell, most=_MOST, at_once=2)
 
     async def forget(self, token_hashes: Sequence[bytes]) -> None:
         """To be awaited after the commit and before its answer goes out; bounded, raises nothing.
 
-        The hashes are those of `platform.ids.digest`.
+        Where Redis does not take the word, others may still reach it and believe what it holds: the
+        answer then waits until nobody does any more. The hashes are those of `platform.ids.digest`.
         """
         try:
             told = await self._telling.submit_all(token_hashes)
         except Unavailable:
-            self.failures += len(token_hashes)
-        else:
-            self.failures += told.count(False)
+            told = [False] * len(token_hashes)
+        if untold := told.count(False):
+            self.failures += untold
+            await asyncio.sleep(self._seconds + _CLOCKS_APART_SECONDS)
 
     async def _tell(self, token_hashes: list[bytes]) -> Sequence[bool]:
         keys = [session_key(token_hash) for token_hash in token_hashes]

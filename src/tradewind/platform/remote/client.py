@@ -81,7 +81,10 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class Remote:
-    """One service, reached at any of its addresses. `token` makes proof of who we are, for it."""
+    """One service, reached at any of its addresses.
+
+    `token` makes proof of who we are, for it; `clock` is that of the database, in seconds.
+    """
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class Remote:
         urls: Sequence[str],
         token: Callable[[str], str],
         settings: RemoteSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
         self.endpoints = [Endpoint(url.rstrip("/")) for url in urls]
@@ -97,6 +102,7 @@ class Remote:
         self.settings = settings or RemoteSettings()
         self._methods = methods_of(contract)
         self._token = token
+        self._clock = clock
         self._budget = Budget()
         self._places = asyncio.Semaphore(self.settings.at_once)
         self._waiting = 0
@@ -164,8 +170,11 @@ class Remote:
             raise DependencyDown(f"too much is waiting for {self.service}")
         self._waiting += 1
         try:
-            async with asyncio.timeout_at(_loop_time(call.deadline)):
+            if not self._places.locked():  # as nearly always: then a timer would be for nothing
                 await self._places.acquire()
+            else:
+                async with asyncio.timeout_at(_loop_time(call.deadline)):
+                    await self._places.acquire()
         except TimeoutError:
             self.gauges.refused += 1
             raise DependencyDown(f"{self.service} is too slow just now") from None
@@ -247,6 +256,7 @@ class Remote:
                 "authorization": f"Bearer {self._token(self.service)}",
                 "content-type": "application/json",
                 "x-deadline-ms": str(int(seconds * 1000)),
+                "x-asked-at-ms": str(int(self._clock() * 1000)),
                 **call.headers,
             },
             seconds,

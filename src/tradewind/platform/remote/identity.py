@@ -201,6 +201,10 @@ class Verifier:
             self._verified.popitem(last=False)
         return service
 
+    def now(self) -> float:
+        """Seconds since the epoch, of database time."""
+        return self._clock()
+
     def _verify(self, token: str, now: float) -> tuple[str, float]:
         if not token or len(token) > _LONGEST_TOKEN:
             raise UnknownService("a service proves who it is by a token")

@@ -9,6 +9,7 @@ such a one no new requests and lets it finish what it has (`http-check disable-o
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -32,12 +33,14 @@ from tradewind.platform.web.receiving import read_body
 from tradewind.platform.wire import Method, methods_of
 
 DEADLINE_HEADER = b"x-deadline-ms"
+ASKED_AT_HEADER = b"x-asked-at-ms"
 REQUEST_IDS_HEADER = b"x-request-ids"
 EACH_HEADER = b"x-each"
 CALL_PREFIX = "/internal/"
 _BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _BODY_SECONDS = 10.0
 _LONGEST_SECONDS = 30.0
+_CLOCKS_DIFFER_SECONDS = 1.0
 _CALLS_MOST_IN_ONE = 1_024
 LEAVING = (b"x-leaving", b"1")
 """Said of an instance that is about to end: it answers, and new calls should go elsewhere."""
@@ -136,7 +139,7 @@ class InternalApplication:
             body = await self._call(scope, named, receive, request_id)
             await _send(send, _OK, body, b"application/json", leaving=self._health.draining)
         except StoreError as error:
-            # Its body may not have been read; then the server cuts the connection, and says so here.
+            # Its body may not have been read, and then the server cuts the connection.
             await send_problem(send, error, request_id, close=True)
         except Exception as error:  # noqa: BLE001  logged, and told without any of it
             log_unexpected(error)
@@ -155,7 +158,8 @@ class InternalApplication:
         if scope["method"] != "POST":
             raise MethodNotAllowed("calls are posted")
         self._check_caller(exposed, named)
-        seconds = _seconds_of(named.get(DEADLINE_HEADER))
+        since = self._verifiers[service].now() - _asked_at(named.get(ASKED_AT_HEADER))
+        seconds = _seconds_of(named.get(DEADLINE_HEADER), since)
         trace = parse_traceparent(named.get(b"traceparent"))
         enter(request_id, trace, time.monotonic() + seconds)
         structlog.contextvars.bind_contextvars(
@@ -235,14 +239,25 @@ def _alone(outcome: Any) -> Any:
     return outcome[0]
 
 
-def _seconds_of(given: bytes | None) -> float:
-    """How long the caller still waits: it sends what is left, for clocks of machines differ."""
+def _seconds_of(given: bytes | None, since: float) -> float:
+    """How long the caller still waits: it sends what is left, and when it said so.
+
+    A call that was on its way for long (this process was stopped, or has more to do than it can)
+    is of use to nobody any more. Less than a second of that may be clocks that differ.
+    """
     if given is None or not given.isdigit():
         return _LONGEST_SECONDS
     seconds = min(_LONGEST_SECONDS, int(given[:9]) / 1000)
-    if not seconds:
+    if since > _CLOCKS_DIFFER_SECONDS:
+        seconds -= since
+    if seconds <= 0:
         raise Limited("the caller waits no longer")
     return seconds
+
+
+def _asked_at(given: bytes | None) -> float:
+    """When it was sent, in milliseconds of database time; as if just now where that is not said."""
+    return int(given[:15]) / 1000 if given is not None and given.isdigit() else math.inf
 
 
 async def _send(
