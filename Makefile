@@ -1,17 +1,20 @@
 # Every target makes .venv first, from locked and hashed requirements.
 .DELETE_ON_ERROR:
-.PHONY: help run test check guards format bench real-year lock clean
+.PHONY: help run run-split test check guards format bench bench-topologies image real-year lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 help:
-	@echo "make run        the store on http://127.0.0.1:8000, with all that it needs"
+	@echo "make run       the store on http://127.0.0.1:8000, with all that it needs"
+	@echo "make run-split  the same as four services behind HAProxy, with all the servers they need"
 	@echo "make test       all tests, on real servers that they start and end"
 	@echo "make check      format, lint, types, architecture"
 	@echo "make guards     each guard of the promises taken away: which test notices"
 	@echo "make bench      purchases, pages and sign-ins beside bare ASGI"
+	@echo "make bench-topologies  one process, wire codec and split, at the same load"
+	@echo "make image      the container image, built here without an engine (root, buildah)"
 	@echo "make real-year  a real retailer's year through the API (DAYS=7 for a week of it)"
 	@echo "make format     lay the code out"
 	@echo "make lock       resolve the requirements anew"
@@ -34,7 +37,16 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 run: $(VENV)/.run
 	@exec $(BIN)/tradewind run
 
-test: $(VENV)/.dev
+# Options: make run-split ARGS="--instances orders=3 --first-port 9000"
+run-split: $(VENV)/.run
+	@exec $(BIN)/tradewind split $(ARGS)
+
+# What the tests start besides PostgreSQL: installed on Debian and Ubuntu as root, else named.
+$(VENV)/.servers: $(VENV)/.dev
+	@$(BIN)/python -m tests.servers_here
+	@touch $@
+
+test: $(VENV)/.dev $(VENV)/.servers
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -49,11 +61,17 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 
 # Takes each guard of the promises away and shows which test notices.
-guards: $(VENV)/.dev
+guards: $(VENV)/.dev $(VENV)/.servers
 	@$(BIN)/python -m tests.faults.guards $(ARGS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-topologies: $(VENV)/.dev $(VENV)/.servers
+	@$(BIN)/python -m bench.topologies $(ARGS)
+
+image:
+	@sh deploy/build_image.sh
 
 real-year: $(VENV)/.dev
 	@$(BIN)/python -m bench.real_year $(if $(DAYS),--days $(DAYS)) $(ARGS)
@@ -67,6 +85,12 @@ lock:
 	@$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--extra embedded --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		-c requirements/run.txt pyproject.toml -o requirements/image.txt
+	@$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--group build -c requirements/run.txt -o requirements/build.txt
 
 clean:
 	rm -rf $(VENV) results .pytest_cache .ruff_cache .hypothesis

@@ -18,12 +18,13 @@ class Measure(NamedTuple):
     median_ms: float
     p99_ms: float
     failed: int
+    requests: int
 
 
 def check_wrk() -> None:
     """Says what to install where `wrk` is missing."""
     if shutil.which("wrk") is None:
-        sys.exit("make bench needs wrk: apt-get install wrk, or brew install wrk")
+        sys.exit("measuring needs wrk: apt-get install wrk, or brew install wrk")
 
 
 def run(
@@ -49,14 +50,15 @@ def run(
 def read(output: str) -> Measure:
     """The figures in what `wrk --latency` prints."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    if rate is None:
+    requests = re.search(r"(\d+) requests in ", output)
+    if rate is None or requests is None:
         sys.exit(f"wrk printed no rate:\n{output}")
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     sockets = re.search(r"Socket errors: .*", output)
     failed = int(bad[1]) if bad else 0
     failed += sum(map(int, re.findall(r"\d+", sockets[0]))) if sockets else 0
     median, p99 = _milliseconds(output, "50%"), _milliseconds(output, "99%")
-    return Measure(float(rate[1]), median, p99, failed)
+    return Measure(float(rate[1]), median, p99, failed, int(requests[1]))
 
 
 def _milliseconds(output: str, share: str) -> float:

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 SKUS = 1000
-_PATIENCE_SECONDS = 60
+TRADEWIND = str(Path(sys.executable).with_name("tradewind"))
+_PATIENCE_SECONDS = 180
 
 
 def free_port() -> int:
@@ -57,26 +59,30 @@ class Started:
 
 
 class Shop:
-    """The store with SKUS products, and an account to sign in with."""
+    """The store with SKUS products, and an account to sign in with.
 
-    def __init__(self) -> None:
+    `start` is the command that starts it, in whichever topology.
+    """
+
+    def __init__(self, start: Sequence[str] = (TRADEWIND, "run")) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tradewind-bench-"))
         self.port = free_port()
         self.email, self.password = "bench@example.com", secrets.token_urlsafe(18)
-        self._command = str(Path(sys.executable).with_name("tradewind"))
         self._environment = {
             "TRADEWIND_HOME": str(self._folder / "home"),
             "TRADEWIND_PORT": str(self.port),
             "TRADEWIND_LOG_LEVEL": "warning",
         }
-        self._started = Started(
-            [self._command, "run"], self._environment, self._folder / "store.log"
-        )
-        self._fill()
+        self._started = Started([*start], self._environment, self._folder / "store.log")
+        try:
+            self._fill()
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def pid(self) -> int:
-        """The store's process."""
+        """The store's process, or the one that started all of its processes."""
         return self._started.pid
 
     def _fill(self) -> None:
@@ -95,7 +101,7 @@ class Shop:
     def command(self, *arguments: str, given: str = "") -> str:
         """Runs `tradewind …` against the store; ends the benchmark where it fails."""
         done = subprocess.run(
-            [self._command, *arguments],
+            [TRADEWIND, *arguments],
             env=os.environ | self._environment,
             input=given,
             text=True,

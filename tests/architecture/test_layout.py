@@ -40,6 +40,7 @@ TESTS = {
     "conftest.py",
     "shop.py",
     "servers.py",
+    "servers_here.py",
     "pairs.py",
     "paged.py",
     "real_year",

@@ -16,6 +16,7 @@ MARK = re.compile(
     r"#\s*(?:noqa(?::\s*[A-Z0-9, ]*[A-Z0-9])?|(?:pyright|type):\s*ignore(?:\[[^]]*\])?)"
 )
 MAY_READ_THE_ENVIRONMENT = {
+    "src/tradewind/commands/healthy.py",  # where nothing of the store is imported, to be quick
     "src/tradewind/commands/place.py",  # where settings are loaded
     "src/tradewind/platform/processes.py",  # what a program that we start inherits
 }

@@ -44,7 +44,7 @@ class House:
             [Exposed(service, contract, implementation, callers_of(service))],
             {service: Verifier(service, self.folder, self.clock, time.monotonic)},
             health,
-            _no_metrics,
+            more.pop("metrics", _no_metrics),
             **more,
         )
 

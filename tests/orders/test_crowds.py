@@ -160,6 +160,25 @@ async def test_baskets_in_opposing_orders(counters: Open) -> None:
         assert await shops[0].level(sku) == (1000 - sold, 0)
 
 
+async def test_an_order_keeps_its_stock_however_late_it_is_told(counters: Open) -> None:
+    """Its reservation ran out before anybody heard of it: expiry asks orders and holds it on."""
+    [shop] = await counters(1)
+    sku = await shop.product(2)
+    order = await shop.buy(sku)
+    assert order.status == 201, order
+    for _ in range(2):
+        await shop.store.quietly(
+            "products", "UPDATE reservations SET expires_at = now() WHERE state = 'held'"
+        )
+        await shop.store.step("expiry")
+        assert await shop.level(sku) == (2, 1)
+    while await shop.store.relay():
+        pass
+    assert await shop.level(sku) == (1, 0)
+    assert (await shop.order(order["id"]))["status"] == "placed"
+    assert await shop.broken() == []
+
+
 async def test_an_expired_reservation_returns_once(counters: Open) -> None:
     """Several processes look for what ran out, and each unit comes back exactly once."""
     shops = await counters(3)

@@ -5,12 +5,11 @@ adjusted, alone and in batches, twice and too late; after every step both must s
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
-import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,8 +21,8 @@ from hypothesis.stateful import (
 )
 
 from orders.parts import fresh_owner
+from products.orders_apart import NobodyOrdered
 from shop import SECRET, settings_of
-from tradewind.orders.contract import CartAdoption, HeldOrders
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.database import Address, Database
 from tradewind.platform.migrate import address_of
@@ -46,22 +45,6 @@ SKUS = 3
 SLOTS = st.integers(0, 5)
 LINES = st.dictionaries(st.integers(0, SKUS - 1), st.integers(1, 4), min_size=1)
 TARGETS = st.sampled_from(["kept", "confirmed"])
-
-
-class NobodyOrdered:
-    """Orders, where no order was ever placed."""
-
-    async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
-        """As the contract says."""
-        return [False for _ in reservation_ids]
-
-    async def adopt_carts(self, adoptions: Sequence[CartAdoption]) -> list[bool]:
-        """As the contract says."""
-        return [False for _ in adoptions]
-
-    async def export(self, user_id: UUID) -> HeldOrders:
-        """As the contract says."""
-        return HeldOrders(msgspec.Raw(b"[]"), msgspec.Raw(b"[]"))
 
 
 class Stock:

@@ -25,7 +25,7 @@ from tradewind.platform.migrate import migrate
 from tradewind.platform.remote.keys import make_keys
 from tradewind.platform.web.serving import check_free
 from tradewind.split.haproxy import balancer
-from tradewind.split.installing import ensure_installed
+from tradewind.split.installing import ensure_installed, find_program
 from tradewind.split.keeping import Keepers, Server
 from tradewind.split.plan import Options, Plan, make_plan, public_url
 from tradewind.split.programs import Program, ProgramServer
@@ -94,10 +94,15 @@ async def _kept_up(
         if platform.database_url is None:
             replica = [("PostgreSQL replica", EmbeddedReplica(home, log=say))]
         await keepers.start(replica, *(_servers([one]) for one in plan.services))
-        await keepers.start(_servers([balancer(plan.balancing, split_folder(home) / "haproxy")]))
+        await keepers.start(_servers([_balancer(plan, home)]))
         yield keepers
     finally:
         await keepers.stop()
+
+
+def _balancer(plan: Plan, home: Path) -> Program:
+    folder = split_folder(home) / "haproxy"
+    return balancer(plan.balancing, folder, executable=find_program("balancer"))
 
 
 def _servers(programs: Iterable[Program]) -> Sequence[tuple[str, Server]]:
@@ -119,7 +124,7 @@ def _ours(platform: PlatformSettings) -> list[str]:
     """The servers that are not given by a URL, as `installing` names them."""
     needed = {"balancer"}
     if platform.broker_url is None:
-        needed.add("broker")
+        needed |= {"broker", "epmd"}
     if platform.sessions_url is None or platform.cache_url is None:
         needed.add("redis")
     return sorted(needed)

@@ -24,6 +24,7 @@ from tradewind.products.actions.stock import (
     return_refunded,
     settle_reservations,
 )
+from tradewind.products.contract import ProductsChanged
 
 
 def _quantities(lines: Iterable[SoldLine]) -> dict[str, int]:
@@ -98,6 +99,13 @@ async def restock_refunded(
     )
 
 
+async def drop_pages(
+    context: ProductsContext, tx: Transaction, events: Sequence[ProductsChanged]
+) -> None:
+    """Pages that instances share are out of date, though whoever changed them may be gone."""
+    context.drop_pages(tx, {id_ for event in events for id_ in event.product_ids})
+
+
 REACTIONS = {
     OrderPlaced: (take_stock,),
     PaymentSettled: (confirm_stock,),
@@ -105,4 +113,5 @@ REACTIONS = {
     PaymentFailed: (release_failed,),
     OrderCancelled: (return_stock,),
     OrderRefunded: (restock_refunded,),
+    ProductsChanged: (drop_pages,),
 }

@@ -7,7 +7,7 @@ there as a service. Elsewhere the reader is told what is missing and how to get 
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,41 +23,64 @@ class ServersMissing(Exception):
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """One server program, and the packages that bring it."""
+    """One server program, the names that it is found under, and the packages that bring it."""
 
-    program: str
+    programs: tuple[str, ...]
     debian: str
     brew: str
 
 
 NEEDED: Mapping[str, Needed] = {
-    "redis": Needed("redis-server", "redis-server", "redis"),
-    "broker": Needed("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "rabbitmq"),
-    "balancer": Needed("haproxy", "haproxy", "haproxy"),
+    "redis": Needed(("redis-server",), "redis-server", "redis"),
+    # Debian's command of that name changes the user first, and leaves our signals to a shell.
+    "broker": Needed(
+        ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"), "rabbitmq-server", "rabbitmq"
+    ),
+    "epmd": Needed(("epmd",), "rabbitmq-server", "erlang"),
+    "balancer": Needed(("haproxy",), "haproxy", "haproxy"),
+    "pooler": Needed(("pgbouncer",), "pgbouncer", "pgbouncer"),
 }
+# Where distributions put servers; the search path of ordinary users often lacks it.
+_BESIDE_THE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin")
+
+
+def find_program(name: str) -> str:
+    """The path of a server's program; raises ServersMissing."""
+    found = _found(NEEDED[name])
+    if found is None:
+        raise ServersMissing(_advice([NEEDED[name]]))
+    return found
 
 
 async def ensure_installed(names: Iterable[str], say: Callable[[str], None]) -> None:
     """Returns when all of these are here; raises ServersMissing where they cannot be had."""
-    missing = [NEEDED[name] for name in names if not _is_here(NEEDED[name])]
+    missing = [NEEDED[name] for name in names if _found(NEEDED[name]) is None]
     if not missing:
         return
-    packages = [one.debian for one in missing]
+    packages = sorted({one.debian for one in missing})
     if os.geteuid() == 0 and shutil.which("apt-get"):
         say(f"Installing {', '.join(packages)} from the distribution …")
         await _install(packages)
-        missing = [one for one in missing if not _is_here(one)]
+        missing = [one for one in missing if _found(one) is None]
     if missing:
-        raise ServersMissing(
-            f"missing: {', '.join(one.program for one in missing)}. On Debian or Ubuntu: "
-            f"sudo apt-get install {' '.join(one.debian for one in missing)}; elsewhere, say: "
-            f"brew install {' '.join(one.brew for one in missing)}; or name servers of yours "
-            "(TRADEWIND_BROKER_URL, TRADEWIND_SESSIONS_URL, TRADEWIND_CACHE_URL)"
-        )
+        raise ServersMissing(_advice(missing))
 
 
-def _is_here(needed: Needed) -> bool:
-    return shutil.which(needed.program) is not None
+def _found(needed: Needed) -> str | None:
+    path = os.pathsep.join((os.defpath, *_BESIDE_THE_PATH))
+    for program in needed.programs:
+        if found := shutil.which(program) or shutil.which(program, path=path):
+            return found
+    return None
+
+
+def _advice(missing: Sequence[Needed]) -> str:
+    return (
+        f"missing: {', '.join(one.programs[-1] for one in missing)}. On Debian or Ubuntu: "
+        f"sudo apt-get install {' '.join(sorted({one.debian for one in missing}))}; elsewhere, "
+        f"say: brew install {' '.join(sorted({one.brew for one in missing}))}; or name servers of "
+        "yours (TRADEWIND_BROKER_URL, TRADEWIND_SESSIONS_URL, TRADEWIND_CACHE_URL)"
+    )
 
 
 async def _install(packages: list[str]) -> None:

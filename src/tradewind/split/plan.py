@@ -13,6 +13,7 @@ import msgspec
 
 from tradewind.platform.config import PREFIX, ConfigError, PlatformSettings
 from tradewind.platform.ids import derive
+from tradewind.split.installing import find_program
 from tradewind.split.ports import LOOPBACK, Ports
 from tradewind.split.programs import Program
 from tradewind.split.rabbitmq import BrokerPlace, rabbitmq
@@ -75,7 +76,16 @@ def make_plan(
             url = f"redis://:{password}@{LOOPBACK}:{port}/0"
             place = folder / f"redis-{name}"
             servers.append(
-                (redis_program(f"redis {name}", place, port, password, eviction=eviction),)
+                (
+                    redis_program(
+                        f"redis {name}",
+                        place,
+                        port,
+                        password,
+                        eviction=eviction,
+                        executable=find_program("redis"),
+                    ),
+                )
             )
         reached_by[f"{name}_url"] = url
     broker_url = platform.broker_url

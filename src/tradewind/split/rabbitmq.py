@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from tradewind.split.installing import find_program
 from tradewind.split.programs import Program
 
-SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-EPMD = Path("/usr/bin/epmd")
 _NODE = "tradewind@localhost"
 _HELLO_SECONDS = 2.0
 _LONGEST_UNACKED_SECONDS = 30 * 60
@@ -52,7 +51,13 @@ def rabbitmq(place: BrokerPlace) -> tuple[Program, Program]:
     return (
         Program(
             name="epmd",
-            arguments=[str(EPMD), "-port", str(place.epmd_port), "-address", "127.0.0.1"],
+            arguments=[
+                find_program("epmd"),
+                "-port",
+                str(place.epmd_port),
+                "-address",
+                "127.0.0.1",
+            ],
             folder=names,
             answers=lambda: _listens(place.epmd_port),
             environment={"HOME": str(names)},
@@ -60,7 +65,7 @@ def rabbitmq(place: BrokerPlace) -> tuple[Program, Program]:
         ),
         Program(
             name="rabbitmq",
-            arguments=[str(SERVER)],
+            arguments=[find_program("broker")],
             folder=node,
             answers=lambda: _greets(place.port),
             environment={**_environment(place, node), **address},

@@ -72,7 +72,7 @@ SERVICES: Mapping[str, Service] = {
             about="Catalogue, search, stock.",
             serves=("/v1/products", "/v1/categories", "/v1/inventory", "/v1/pictures"),
             calls=frozenset({"users", "orders"}),
-            hears=frozenset({"orders"}),
+            hears=frozenset({"orders", "products"}),
             reads_replica=True,
         ),
         Service(

@@ -379,3 +379,14 @@ async def test_an_error_that_only_newer_code_has(house: House, stand: Stand) -> 
         await way(house, only.url).call("name", 7)
     error = told.value
     assert (error.code, error.detail, error.extra) == tuple(newer.values())
+
+
+async def test_a_call_is_not_sent_elsewhere(house: House, stand: Stand) -> None:
+    """An instance cannot send a call, and with it our token, to another address."""
+    thief = await stand(NAMED)
+    sending = answering(b"", 307, f"location: {thief.url}/internal/products/name")
+    only = await stand(sending)
+    with pytest.raises(DependencyDown):
+        await way(house, only.url).call("name", 7)
+    assert thief.heads == []
+    assert only.calls

@@ -343,6 +343,18 @@ async def test_a_draining_instance_says_so(listener: Listener) -> None:
     assert await remote.call("double", [2]) == [4], "where there is no other, it is still asked"
 
 
+async def test_what_fails_beside_calls(house: House) -> None:
+    """A failure of ours is told as one, without any of it, whatever was asked."""
+
+    async def failing() -> tuple[bytes, str]:
+        raise ValueError("a secret")
+
+    async with open_listener(house, metrics=failing) as listener:
+        answer = await listener.client.get("/metrics")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert "secret" not in answer.text
+
+
 async def test_what_is_remembered_of_tokens_is_bounded(house: House) -> None:
     """Only tokens that proved something are remembered, and not without end."""
     app = house.application("products", Doubling, Doubles())

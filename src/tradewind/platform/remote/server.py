@@ -45,7 +45,7 @@ _CALLS_MOST_IN_ONE = 1_024
 LEAVING = (b"x-leaving", b"1")
 """Said of an instance that is about to end: it answers, and new calls should go elsewhere."""
 _OK, _GONE, _NOT_READY = 200, 404, 503
-_TEXT = b"text/plain; charset=utf-8"
+_TEXT, _JSON = b"text/plain; charset=utf-8", b"application/json"
 
 _log = structlog.get_logger(__name__)
 _Calls = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_CALLS_MOST_IN_ONE)]
@@ -99,14 +99,21 @@ class InternalApplication:
         """Answers one request."""
         if scope["type"] != "http":
             return
+        named: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = named.get(b"x-request-id", b"").decode("latin-1")
         path: str = scope["path"]
         try:
             if path.startswith(CALL_PREFIX):
-                await self._call_safely(scope, receive, send)
+                body = await self._call_in_bounds(scope, named, receive, request_id)
+                await _send(send, _OK, body, _JSON, leaving=self._health.draining)
             else:
                 await self._tell(path, scope["method"], send)
         except StoreError as error:
-            await send_problem(send, error, "", close=True)
+            # Its body may not have been read, and then the server cuts the connection.
+            await send_problem(send, error, request_id, close=True)
+        except Exception as error:  # noqa: BLE001  logged, and told without any of it
+            log_unexpected(error)
+            await send_problem(send, internal_error(), request_id, close=True)
 
     async def _tell(self, path: str, method: str, send: Send) -> None:
         """What anybody on this network may know."""
@@ -129,21 +136,14 @@ class InternalApplication:
             return _NOT_READY, b"starting\n"
         return _OK, b"ready\n"
 
-    async def _call_safely(self, scope: Scope, receive: Receive, send: Send) -> None:
-        named: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = named.get(b"x-request-id", b"").decode("latin-1")
+    async def _call_in_bounds(
+        self, scope: Scope, named: Mapping[bytes, bytes], receive: Receive, request_id: str
+    ) -> bytes:
         if self.calls_at_work >= self._calls_most:
             raise Limited("too many calls at work", retry_after_seconds=1)
         self.calls_at_work += 1
         try:
-            body = await self._call(scope, named, receive, request_id)
-            await _send(send, _OK, body, b"application/json", leaving=self._health.draining)
-        except StoreError as error:
-            # Its body may not have been read, and then the server cuts the connection.
-            await send_problem(send, error, request_id, close=True)
-        except Exception as error:  # noqa: BLE001  logged, and told without any of it
-            log_unexpected(error)
-            await send_problem(send, internal_error(), request_id)
+            return await self._call(scope, named, receive, request_id)
         finally:
             self.calls_at_work -= 1
 

@@ -66,9 +66,16 @@ class ProductsContext:
             await self.outbox.add(tx, [ProductsChanged(product_ids=ids)])
         payload = " ".join(sorted(dropped))
         await tx.notify(CHANNEL, payload if len(payload) <= _PAYLOAD_MOST_BYTES else "")
+        self._drop_after(tx, dropped)
+
+    def drop_pages(self, tx: Transaction, product_ids: Iterable[UUID]) -> None:
+        """The event came: what shows these products is dropped, also where no NOTIFY is heard."""
+        self._drop_after(tx, {LIST_TAG, *map(product_tag, product_ids)})
+
+    def _drop_after(self, tx: Transaction, tags: Iterable[str]) -> None:
         cache = self.cache
         if cache is not None:
-            tx.after_commit(lambda: _drop(cache, dropped))
+            tx.after_commit(lambda: _drop(cache, tags))
 
     def hear(self, payload: str) -> None:
         """Another process changed something: for `Database.listen(CHANNEL, context.hear)`."""

@@ -1,0 +1,1 @@
+"""What splitting costs: the same store in one process, with a wire codec, and split."""
