@@ -1,4 +1,4 @@
-"""The processes of a store, what they used and what they hold; one rule: read from /proc, all of it.
+"""The processes of a store, what they used and what they hold; one rule: none is left out.
 
 What a process has used includes what its ended children used, so nothing is lost when one of them
 goes. Those that a program of ours leaves beside itself (the watcher of its leash) are known by

@@ -1,12 +1,26 @@
 """What is asked of every world; one rule: the same bytes everywhere, but for keys and tokens."""
 
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import msgspec
 
 from bench.shop import SKUS
 
 _HOST = "127.0.0.1"
+PURCHASE_BODY: Mapping[str, Any] = {
+    "email": "ann@example.com",
+    "shippingAddress": {
+        "name": "Ann Lee",
+        "line1": "1 Main St",
+        "city": "Berlin",
+        "postalCode": "10115",
+        "country": "DE",
+    },
+    "payment": {"token": "tok_approved"},
+}
+"""A guest's, or a customer's, but for its lines; the same as in purchase.lua."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -32,22 +46,9 @@ class Work(msgspec.Struct, frozen=True):
 
 
 def _purchase(key: str, random: Random) -> bytes:
-    """The same as in purchase.lua."""
-    address = {
-        "name": "Ann Lee",
-        "line1": "1 Main St",
-        "city": "Berlin",
-        "postalCode": "10115",
-        "country": "DE",
-    }
-    body = msgspec.json.encode(
-        {
-            "lines": [{"sku": f"BENCH-{random.randint(1, SKUS)}", "quantity": 1}],
-            "email": f"ann-{key}@example.com",
-            "shippingAddress": address,
-            "payment": {"token": "tok_approved"},
-        }
-    )
+    sku = f"BENCH-{random.randint(1, SKUS)}"
+    own = {"lines": [{"sku": sku, "quantity": 1}], "email": f"ann-{key}@example.com"}
+    body = msgspec.json.encode({**PURCHASE_BODY, **own})
     head = (
         f"POST /v1/checkout HTTP/1.1\r\nHost: {_HOST}\r\nContent-Type: application/json\r\n"
         f"Idempotency-Key: open-{key}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -2,25 +2,41 @@
 
 import platform as machine
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from tradewind.commands.place import running_database
+from tradewind.platform.broker.link import open_link
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
+from tradewind.platform.errors import StoreError
 from tradewind.platform.migrate import OLDEST_POSTGRESQL
+from tradewind.platform.redis.connection import RedisAddress, RedisLimits, RedisLink
+from tradewind.topology.services import SERVICES
 
-_SECRETS = frozenset({"secret", "database_url", "smtp_url"})
+_SECRETS = frozenset(
+    {
+        "secret",
+        "database_url",
+        "replica_url",
+        "broker_url",
+        "sessions_url",
+        "cache_url",
+        "smtp_url",
+    }
+)
+_ANSWER_SECONDS = 5.0
 
 
 async def diagnose(settings: Mapping[str, Any], console: Console) -> bool:
-    """Prints what it finds; False where the database does not answer or is too old."""
+    """Prints what it finds; False where a server that is set does not answer or is too old."""
     platform: PlatformSettings = settings[""]
     console.print(f"Python {sys.version.split()[0]} on {machine.platform()}", highlight=False)
     console.print(f"Home {Path(platform.home).absolute()}", highlight=False)
@@ -34,7 +50,48 @@ async def diagnose(settings: Mapping[str, Any], console: Console) -> bool:
                 table.add_row(f"{section}.{field.name}".lstrip("."), shown)
     if table.row_count:
         console.print(table)
-    return await _ask_database(platform, console)
+    sound = [await _ask_database(platform, console)]
+    for name in ("sessions", "cache"):
+        if (url := getattr(platform, f"{name}_url")) is not None:
+            sound.append(await _ask(f"The Redis of {name}", _ping(name, url), console))
+    if platform.broker_url is not None:
+        sound.append(await _ask("RabbitMQ", _greet(platform.broker_url), console))
+    for service in SERVICES:
+        for url in getattr(platform, f"{service}_url"):
+            sound.append(await _ask(f"{service} at {url}", _is_ready(url), console))
+    return all(sound)
+
+
+async def _ask(what: str, asking: Awaitable[None], console: Console) -> bool:
+    try:
+        await asking
+    except (StoreError, OSError, TimeoutError, aiohttp.ClientError) as error:
+        console.print(f"[red]{what} does not answer:[/red] {error}", highlight=False)
+        return False
+    console.print(f"{what} answers.", highlight=False)
+    return True
+
+
+async def _ping(name: str, url: str) -> None:
+    link = RedisLink(name, RedisAddress.from_url(url), RedisLimits(call_seconds=_ANSWER_SECONDS))
+    try:
+        await link.ask([("PING",)])
+    finally:
+        await link.close()
+
+
+async def _greet(url: str) -> None:
+    link = await open_link(url, "doctor", (), confirms=False)
+    await link.close()
+
+
+async def _is_ready(url: str) -> None:
+    limit = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=limit, raise_for_status=True) as session,
+        session.get(f"{url.rstrip('/')}/readyz"),
+    ):
+        return
 
 
 async def _ask_database(platform: PlatformSettings, console: Console) -> bool:

@@ -122,7 +122,7 @@ def make_plan(
             threads=1,  # the machine is not its own: measured, a second one costs the others more
             figures=f"{LOOPBACK}:{ports.take()}",
         ),
-        reached_by=_named(reached_by),
+        reached_by=_named(reached_by) | _internal_urls(environment),
         broker_url=broker_url,
         keys=environment[PREFIX + "SERVICE_KEYS"],
         environment=environment,
@@ -187,6 +187,12 @@ def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
             if value != one.default and value is not None:
                 told[prefix + one.name] = _text(value)
     return _named(told)
+
+
+def _internal_urls(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the internal listeners are, as service processes are told."""
+    names = [f"{PREFIX}{name.upper()}_URL" for name in SERVICES]
+    return {name: environment[name] for name in names}
 
 
 def _text(value: object) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from contracts.instances import Instance, Script, Stand, standing
 from contracts.internal import House
+from contracts.stand_ins import Instance, Script, Stand, standing
 
 
 @pytest_asyncio.fixture(loop_scope="session")

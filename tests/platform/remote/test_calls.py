@@ -5,15 +5,14 @@ Calls are counted, not timed.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
-from uuid import UUID
+from typing import Any
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.instances import (
+from contracts.internal import House
+from contracts.stand_ins import (
     Script,
     Stand,
     answering,
@@ -23,10 +22,9 @@ from contracts.instances import (
     hanging_up,
     trickling,
 )
-from contracts.internal import House
+from contracts.trial import NAMED, PROBLEM, first_goes_to, way
 from shop import eventually, free_port
-from tradewind.platform.errors import Conflict, Unavailable
-from tradewind.platform.ids import new_id
+from tradewind.platform.errors import Conflict
 from tradewind.platform.remote.client import (
     CallNotUnderstood,
     DependencyDown,
@@ -34,27 +32,11 @@ from tradewind.platform.remote.client import (
     RemoteSettings,
 )
 from tradewind.platform.remote.endpoints import Worth
-from tradewind.platform.remote.gathering import Gathered
 from tradewind.platform.web.context import enter
 
 pytestmark = pytest.mark.asyncio
 
 
-class Trial(Protocol):
-    """A contract to try calls with."""
-
-    async def tell(self, ids: Sequence[UUID]) -> list[bool]:
-        """Something for each."""
-        ...
-
-    async def name(self, number: int) -> str:
-        """Something for one."""
-        ...
-
-
-NAMED = answering(b'[{"value":"seven"}]')
-PROBLEM = answering(b'{"code":"internal_error","detail":"about Ann"}', 500)
-QUICK = RemoteSettings(first_seconds=0.3, try_seconds=0.4, total_seconds=5.0)
 WRONG: dict[str, Script] = {
     "hangs": hanging,
     "trickles": trickling,
@@ -72,17 +54,6 @@ WRONG: dict[str, Script] = {
     "sends elsewhere": answering(b"", 307, "location: http://127.0.0.1:9/"),
     "says that it is not ready": answering(b'{"code":"unavailable"}', 503),
 }
-
-
-def way(house: House, *urls: str, settings: RemoteSettings = QUICK) -> Remote:
-    """A way to these instances."""
-    return house.remote("products", Trial, urls, settings=settings)
-
-
-def first_goes_to(remote: Remote, number: int) -> None:
-    """The next call goes there first: the others look busier."""
-    for at, endpoint in enumerate(remote.endpoints):
-        endpoint.at_work = int(at != number)
 
 
 @pytest.mark.parametrize("script", WRONG.values(), ids=WRONG)
@@ -237,14 +208,32 @@ async def test_no_try_outlives_its_caller(house: House, stand: Stand) -> None:
     assert remote.endpoints[0].failures == 0, "who waits so short cannot say that it is not well"
 
 
+async def test_a_pause_that_took_too_long(
+    house: House, stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is held up between two tries for too long still comes to an end."""
+    first, second = await stand(PROBLEM), await stand(hanging)
+    remote = way(house, first.url, second.url)
+    first_goes_to(remote, 0)
+
+    async def late(_tries: int, deadline: float) -> bool:
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        return len(second.calls) == 0
+
+    monkeypatch.setattr(remote, "_may_retry", late)
+    async with asyncio.timeout(20):
+        with pytest.raises(DependencyDown):
+            await asyncio.create_task(_called_with(remote, 0.1))
+    assert len(second.calls) <= 1
+
+
 async def test_no_time_left(house: House, stand: Stand) -> None:
     """Who does not wait any longer asks nobody."""
     only = await stand(NAMED)
     remote = way(house, only.url)
     with pytest.raises(DependencyDown):
         await asyncio.create_task(_called_with(remote, -1.0))
-    with pytest.raises(DependencyDown):
-        await asyncio.create_task(_gathered_with(remote, -1.0))
     assert only.calls == []
     assert (remote.gauges.failures, remote.endpoints[0].failures) == (0, 0)
 
@@ -252,11 +241,6 @@ async def test_no_time_left(house: House, stand: Stand) -> None:
 async def _called_with(remote: Remote, seconds: float) -> Any:
     enter("request", None, time.monotonic() + seconds)
     return await remote.call("name", 7)
-
-
-async def _gathered_with(remote: Remote, seconds: float) -> Any:
-    enter("request", None, time.monotonic() + seconds)
-    return await Gathered[UUID, bool](remote, "tell").submit(new_id())
 
 
 async def test_the_bulkhead(house: House, stand: Stand) -> None:
@@ -325,49 +309,6 @@ async def test_a_call_that_is_not_understood(house: House, stand: Stand) -> None
         await remote.call("name", 7)
     assert len(only.calls) == 1
     assert remote.endpoints[0].failures == 0
-
-
-async def test_a_gathered_batch_is_asked_once(house: House, stand: Stand) -> None:
-    """Contention over there was waited out over there: it is handed on, and not tried again."""
-    contended = b'[{"error":{"code":"contended","detail":"busy","extra":{},"kind":"unavailable"}}]'
-    only = await stand(answering(contended))
-    gathered = Gathered[UUID, bool](way(house, only.url), "tell")
-    answers = await asyncio.gather(
-        *(gathered.submit(new_id()) for _ in range(8)), return_exceptions=True
-    )
-    assert {type(one).__name__ for one in answers} == {"Contended"}
-    assert len(only.calls) == 1
-    with pytest.raises(Unavailable) as told:
-        await gathered.submit_all([new_id(), new_id()])
-    assert told.value.code == "contended"
-    assert len(only.calls) == 2
-
-
-async def test_a_gathered_batch_with_too_few_answers(house: House, stand: Stand) -> None:
-    """Outcomes that cannot be told apart are nobody's, and are not asked for again."""
-    only = await stand(answering(b'[[{"value":true}]]'))
-    gathered = Gathered[UUID, bool](way(house, only.url), "tell")
-    with pytest.raises(DependencyDown):
-        await gathered.submit_all([new_id(), new_id()])
-    assert len(only.calls) == 1
-
-
-async def test_gathered_members_leave_at_their_own_time(house: House, stand: Stand) -> None:
-    """A member with little time left is told so then, whatever its neighbours wait for."""
-    only = await stand(hanging)
-    remote = way(house, only.url, settings=RemoteSettings())
-    gathered = Gathered[UUID, bool](remote, "tell")
-
-    async def ask(seconds: float) -> bool:
-        enter("request", None, time.monotonic() + seconds)
-        return await gathered.submit(new_id())
-
-    patient = asyncio.create_task(ask(30.0))
-    with pytest.raises(DependencyDown, match="too slow"):
-        await asyncio.create_task(ask(0.05))
-    assert not patient.done()
-    patient.cancel()
-    await asyncio.gather(patient, return_exceptions=True)
 
 
 async def test_an_error_that_only_newer_code_has(house: House, stand: Stand) -> None:

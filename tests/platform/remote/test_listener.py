@@ -299,7 +299,7 @@ async def test_what_was_long_on_its_way(listener: Listener) -> None:
     """A call that waited here (we were stopped) is not carried out for a caller that left, and
     one that is only a little late, or from a clock that is ahead, is.
     """
-    for seconds, status in ((5, 429), (0.5, 200), (-5, 200)):
+    for seconds, status in ((20, 429), (0.5, 200), (-5, 200)):
         at = str(int((time.time() - seconds) * 1000))
         answer = await listener.call(listener.token(), x_deadline_ms="2000", x_asked_at_ms=at)
         assert answer.status_code == status

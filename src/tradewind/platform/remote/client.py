@@ -225,7 +225,8 @@ class Remote:
         return True
 
     async def _try(self, endpoint: Endpoint, call: _Call, *, first: bool) -> list[Any]:
-        left = call.deadline - time.monotonic()
+        # For aiohttp a limit of nothing is none at all.
+        left = max(_WORTH_ASKING_SECONDS, call.deadline - time.monotonic())
         seconds = min(self._patience(endpoint, call, first=first), left)
         trial = endpoint.begin()
         ended = endpoint.abandoned

@@ -40,7 +40,7 @@ CALL_PREFIX = "/internal/"
 _BODY_LIMIT_BYTES = 8 * 1024 * 1024
 _BODY_SECONDS = 10.0
 _LONGEST_SECONDS = 30.0
-_CLOCKS_DIFFER_SECONDS = 1.0
+_CLOCKS_DIFFER_SECONDS = 5.0
 _CALLS_MOST_IN_ONE = 1_024
 LEAVING = (b"x-leaving", b"1")
 """Said of an instance that is about to end: it answers, and new calls should go elsewhere."""
@@ -162,9 +162,9 @@ class InternalApplication:
         seconds = _seconds_of(named.get(DEADLINE_HEADER), since)
         trace = parse_traceparent(named.get(b"traceparent"))
         enter(request_id, trace, time.monotonic() + seconds)
-        structlog.contextvars.bind_contextvars(
-            request_ids=named.get(REQUEST_IDS_HEADER, b"").decode("latin-1")
-        )
+        if REQUEST_IDS_HEADER in named:
+            request_ids = named[REQUEST_IDS_HEADER].decode("latin-1")
+            structlog.contextvars.bind_contextvars(request_ids=request_ids)
         method, function = exposed.methods[name]
         try:
             async with asyncio.timeout(seconds):
@@ -243,7 +243,8 @@ def _seconds_of(given: bytes | None, since: float) -> float:
     """How long the caller still waits: it sends what is left, and when it said so.
 
     A call that was on its way for long (this process was stopped, or has more to do than it can)
-    is of use to nobody any more. Less than a second of that may be clocks that differ.
+    is of use to nobody any more. A few seconds of that may be clocks that differ, though each goes
+    by the database's.
     """
     if given is None or not given.isdigit():
         return _LONGEST_SECONDS
