@@ -45,7 +45,7 @@ class Order(msgspec.Struct, rename="camel"):
 class Taken(Conflict):
     """An error of a service, with a code of its own."""
 
-    code = "sku_taken"
+    code = "thing_taken"
 
 
 def faults(body: bytes) -> list[tuple[str, str]]:
@@ -240,7 +240,7 @@ async def test_bodies_over_http(served: Any) -> None:
     assert (await send(b"null")).status_code == 422
     taken = await send(good.replace(b'"e"', b'"taken"'))
     assert taken.status_code == 409
-    assert (taken.json()["code"], taken.json()["sku"]) == ("sku_taken", "a")
+    assert (taken.json()["code"], taken.json()["sku"]) == ("thing_taken", "a")
     assert taken.headers["retry-after"] == "2"
     assert (await send(b"", path="/v1/carts")).json() == {"given": False}
     assert (await send(good, path="/v1/carts")).json() == {"given": True}

@@ -61,6 +61,10 @@ class HeldElsewhere:
         self.adopted += adoptions
         return [True] * len(adoptions)
 
+    async def standing(self, reservation_ids: Sequence[UUID]) -> list[bool]:
+        """Users never asks."""
+        return [False] * len(reservation_ids)
+
 
 class HeldByOrders(HeldElsewhere):
     """What orders hold."""

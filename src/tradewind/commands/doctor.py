@@ -2,7 +2,7 @@
 
 import platform as machine
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,21 @@ async def diagnose(settings: Mapping[str, Any], console: Console) -> bool:
     if table.row_count:
         console.print(table)
     sound = [await _ask_database(platform, console)]
+    for what, asking in _parts(platform):
+        sound += [await _ask(what, asking, console)]
+    return all(sound)
+
+
+def _parts(platform: PlatformSettings) -> Iterator[tuple[str, Awaitable[None]]]:
+    """Every other server that is set, and how it is asked."""
     for name in ("sessions", "cache"):
         if (url := getattr(platform, f"{name}_url")) is not None:
-            sound.append(await _ask(f"The Redis of {name}", _ping(name, url), console))
+            yield f"The Redis of {name}", _ping(name, url)
     if platform.broker_url is not None:
-        sound.append(await _ask("RabbitMQ", _greet(platform.broker_url), console))
+        yield "RabbitMQ", _greet(platform.broker_url)
     for service in SERVICES:
         for url in getattr(platform, f"{service}_url"):
-            sound.append(await _ask(f"{service} at {url}", _is_ready(url), console))
-    return all(sound)
+            yield f"{service} at {url}", _is_ready(url)
 
 
 async def _ask(what: str, asking: Awaitable[None], console: Console) -> bool:

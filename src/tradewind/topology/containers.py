@@ -187,7 +187,7 @@ def _service(service: Service, services: Mapping[str, Service]) -> _Part:
             **_after("service_healthy", "primary"),
             **_after("service_started", *useful),
         },
-        "healthcheck": _check("tradewind", "healthy", start="60s"),
+        "healthcheck": _check("python", "-m", "tradewind.commands.healthy", start="60s"),
         "stop_grace_period": "35s",
         **confined,
     }
