@@ -80,3 +80,18 @@ async def test_the_doctor_asks_every_part(running: RunningSplit) -> None:
     code, said = await running.command("doctor")
     assert code == 0, said
     assert said.count(" answers.") == 4 + 8, said
+
+
+async def test_nothing_outlives_its_owner(running: RunningSplit) -> None:
+    """Where the command itself is killed all that it started ends, and it can start again."""
+    pids = {part.pid for part in told_parts(running.home).values()}
+    running.kill()
+    await running.gone()
+
+    async def all_gone() -> bool:
+        return not [pid for pid in pids if pid is not None and Path(f"/proc/{pid}").exists()]
+
+    await eventually(all_gone, patience=60)
+    await running.start()
+    code, said = await running.check()
+    assert code == 0, said
