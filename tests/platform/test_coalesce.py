@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tradewind.platform.coalesce import Coalescer
+from shop import eventually
+from tradewind.platform.coalesce import HANGING_MOST, Coalescer
 from tradewind.platform.database import Contended, DatabaseDown
 from tradewind.platform.errors import Conflict, StoreError, Unavailable
 
@@ -85,6 +86,53 @@ async def test_no_batch_is_larger_than_it_may_be() -> None:
     coalescer = Coalescer("test", flush, most=8)
     await asyncio.gather(*(coalescer.submit(one) for one in range(20)))
     assert [len(batch) for batch in flush.batches] == [8, 8, 4]
+
+
+async def test_a_batch_that_hangs_holds_nobody_up() -> None:
+    """With `hangs_seconds`, those who come after it go beside it; there is a bound to that."""
+    released, begun = asyncio.Event(), list[list[int]]()
+
+    async def flush(requests: list[int]) -> list[int]:
+        begun.append(requests)
+        if 0 in requests:
+            await released.wait()
+        return requests
+
+    coalescer = Coalescer("test", flush, hangs_seconds=0.01)
+    hanging = [asyncio.create_task(coalescer.submit(0))]
+    await asyncio.sleep(0)
+    assert await asyncio.gather(*(coalescer.submit(n) for n in (1, 2, 3))) == [1, 2, 3]
+    assert begun == [[0], [1, 2, 3]]
+    for _ in range(HANGING_MOST):
+        hanging.append(asyncio.create_task(coalescer.submit(0)))
+        await eventually(lambda: _is(len(begun) == len(hanging) + 1))
+    late = asyncio.create_task(coalescer.submit(4))
+    await asyncio.wait([late], timeout=0.1)
+    assert not late.done(), "all that may hang do"
+    released.set()
+    assert await late == 4
+    assert await asyncio.gather(*hanging) == [0] * len(hanging)
+
+
+async def test_one_batch_at_a_time_while_none_hangs() -> None:
+    """Batches that begin one after the other stay one at a time, however many wait."""
+    at_work = most = 0
+
+    async def flush(requests: list[int]) -> list[int]:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0.002)
+        at_work -= 1
+        return requests
+
+    coalescer = Coalescer("test", flush, most=4, hangs_seconds=2.0)
+    assert await asyncio.gather(*(coalescer.submit(n) for n in range(100))) == list(range(100))
+    assert most == 1
+
+
+async def _is(true: bool) -> bool:
+    return true
 
 
 async def test_several_batches_at_once_where_allowed() -> None:

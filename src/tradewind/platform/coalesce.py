@@ -26,13 +26,17 @@ Outcome = TypeVar("Outcome")
 
 _log = structlog.get_logger(__name__)
 _TRIES = 5
+HANGING_MOST = 3
+"""Batches that may hang beside those that may be under way anyway."""
 
 
 class Coalescer(Generic[Request, Outcome]):
     """Collects calls of `submit` into calls of `flush`.
 
     `most`: members in one batch; `waiting_most`: members that may wait before new ones are refused
-    with `Unavailable`; `at_once`: batches under way at the same time.
+    with `Unavailable`; `at_once`: batches under way at the same time. Fewer are larger and cheaper;
+    with `hangs_seconds`, once no batch has begun for so long though some wait, another one starts
+    beside those that hang, up to HANGING_MOST of them.
     """
 
     def __init__(
@@ -43,12 +47,15 @@ class Coalescer(Generic[Request, Outcome]):
         most: int = 256,
         waiting_most: int = 8192,
         at_once: int = 1,
+        hangs_seconds: float | None = None,
     ) -> None:
         self.name = name
         self._flush = flush
         self._most = most
         self._waiting_most = waiting_most
         self._at_once = at_once
+        self._hangs_seconds = hangs_seconds
+        self._looking: asyncio.TimerHandle | None = None
         self._waiting: deque[tuple[Request, asyncio.Future[Outcome | Exception]]] = deque()
         self._active = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,14 +99,33 @@ class Coalescer(Generic[Request, Outcome]):
         future: asyncio.Future[Outcome | Exception] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._active < self._at_once:
-            self._active += 1
-            # An empty context: a batch belongs to no single request's id or deadline.
-            task = asyncio.create_task(
-                self._drain(), name=f"coalesce {self.name}", context=contextvars.Context()
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start()
+        elif self._hangs_seconds is not None and self._looking is None:
+            self._look_after(self._hangs_seconds)
         return future
+
+    def _start(self) -> None:
+        self._active += 1
+        # An empty context: a batch belongs to no single request's id or deadline.
+        task = asyncio.create_task(
+            self._drain(), name=f"coalesce {self.name}", context=contextvars.Context()
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _look_after(self, seconds: float) -> None:
+        self._looking = asyncio.get_running_loop().call_later(
+            seconds, self._look, seconds, self.batches
+        )
+
+    def _look(self, seconds: float, batches: int) -> None:
+        """Whether those who wait wait for a batch that hangs; looks again while any wait."""
+        self._looking = None
+        if not self._waiting:
+            return
+        if self.batches == batches and self._active < self._at_once + HANGING_MOST:
+            self._start()
+        self._look_after(seconds)
 
     async def _drain(self) -> None:
         try:

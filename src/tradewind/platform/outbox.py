@@ -22,6 +22,9 @@ _BATCH = 500
 _LOCK = 0x6F75_7462
 """The first half of the advisory lock of a relay; the second half is its schema."""
 _TURN_SECONDS = 0.05
+_GATHER_SECONDS = 0.02
+"""Between two batches that were not full: nobody waits for an event, and few large ones cost less
+(measured: a tenth more purchases where a broker carries them)."""
 _caused_by: ContextVar[Cause | None] = ContextVar("caused_by", default=None)
 
 
@@ -90,6 +93,8 @@ def relay(name: str, database: Database, bus: Bus) -> Worker:
 
     async def step() -> bool:
         count = await relay_once(database, bus)
+        if 0 < count < _BATCH:
+            await asyncio.sleep(_GATHER_SECONDS)
         if count:
             return count == _BATCH
         async with database.reading() as reading:

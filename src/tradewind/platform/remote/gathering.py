@@ -1,7 +1,7 @@
 """Concurrent calls become one call; one rule: what the callee does for many is asked for many.
 
 For methods of a contract that take a list and answer one outcome for each member, in order, and
-may be asked twice. While one request is on its way, the next one gathers: no timer, as in
+may be asked twice. While one request is on its way, the next one gathers, as in
 `platform/coalesce.py`. Nothing is tried again here: what a whole request came to is handed on as
 each member's outcome, which the coalescer passes through. Only a batch that the callee does not
 understand, and did nothing of, is halved until the member that spoils it is alone.
@@ -22,6 +22,7 @@ from tradewind.platform.web.context import RequestContext, current
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
+_HANGS_SECONDS = 0.05
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -39,16 +40,16 @@ class _Failed(msgspec.Struct, frozen=True):
 
 
 class Gathered(Generic[Member, Outcome]):
-    """One method of one remote service. `at_once`: requests under way at the same time.
+    """One method of one remote service; one request at a time, for a few large ones cost least.
 
-    More than one, so that an instance that hangs does not hold up those who come after.
+    Where that one hangs, those who come after go beside it.
     """
 
-    def __init__(self, remote: Remote, name: str, *, most: int = 256, at_once: int = 2) -> None:
+    def __init__(self, remote: Remote, name: str, *, most: int = 256) -> None:
         self._remote = remote
         self._name = name
         self._waiting: Coalescer[_Asked, Any] = Coalescer(
-            f"{remote.service}.{name}", self._ask, most=most, at_once=at_once
+            f"{remote.service}.{name}", self._ask, most=most, hangs_seconds=_HANGS_SECONDS
         )
 
     async def submit(self, member: Member) -> Outcome:
