@@ -15,7 +15,6 @@ from pairs import Pair, count, left_alone, note, open_pair, reads, send, taken_b
 from shop import eventually
 from tradewind.platform import consistency
 from tradewind.platform.database import DatabaseDown, Reading
-from tradewind.platform.replica import READ_SECONDS
 from tradewind.split.keeping import Keeper
 
 pytestmark = pytest.mark.asyncio
@@ -39,28 +38,22 @@ async def test_a_killed_replica_is_not_noticed(pair: Pair) -> None:
     send(pair.replica, signal.SIGKILL)
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
-        began = time.monotonic()
         assert await database.read(count) == 1
-        assert time.monotonic() - began < 1
     await taken_back(database)
     await keeper.stop()
 
 
 async def test_a_stopped_replica_is_hardly_noticed(pair: Pair) -> None:
-    """Reads under way wait half a second, then all are answered at once; nothing is to be done."""
+    """Reads under way wait half a second, then it is left alone; nothing is to be done."""
     database = await pair.database()
     await note(database)
     await taken_back(database)
     send(pair.replica, signal.SIGSTOP)
-    took = 0.0
     try:
-        for attempt in range(20):
-            began = time.monotonic()
+        for _ in range(20):
             assert await database.read(count) == 1
-            took = time.monotonic() - began
-            assert took < 3, attempt
         assert reads(database).resting
-        assert took < READ_SECONDS, "left alone"
+        assert reads(database).figures.rests == 1, "left alone"
     finally:
         send(pair.replica, signal.SIGCONT)
     await taken_back(database)
@@ -118,9 +111,7 @@ async def test_a_minute_behind(tmp_path: Path) -> None:
         await left_alone(database)
         for number in range(2, 20):
             await note(database)
-            began = time.monotonic()
             assert await database.read(count) == number
-            assert time.monotonic() - began < READ_SECONDS
         figures = reads(database).figures
         assert figures.replica_reads == 0
         assert figures.rests == 1
@@ -215,13 +206,12 @@ async def test_a_stopped_primary(pair: Pair) -> None:
     await taken_back(database)
     send(pair.primary, signal.SIGSTOP)
     try:
-        began = time.monotonic()
         assert await database.read(count, stale_ok=True) == 1
-        assert time.monotonic() - began < 5
+        assert database._flushed is not None
+        asked = database._flushed.questions
         for _ in range(20):
-            began = time.monotonic()
             assert await database.read(count, stale_ok=True) == 1
-            assert time.monotonic() - began < 0.9, "the position alone would take a second"
+        assert database._flushed.questions < asked + 10, "each would take a second"
     finally:
         send(pair.primary, signal.SIGCONT)
 

