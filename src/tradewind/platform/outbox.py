@@ -23,8 +23,8 @@ _LOCK = 0x6F75_7462
 """The first half of the advisory lock of a relay; the second half is its schema."""
 _TURN_SECONDS = 0.05
 _GATHER_SECONDS = 0.02
-"""Between two batches that were not full: no customer waits for an event, and few large batches cost
-less than many small ones."""
+"""Between two batches that were not full: no customer waits for an event, and few large batches
+cost less than many small ones."""
 _caused_by: ContextVar[Cause | None] = ContextVar("caused_by", default=None)
 
 
