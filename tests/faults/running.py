@@ -225,9 +225,9 @@ class Crowd:
         """How many were told an end."""
         return sum(wish.answer is not None for wish in self.wishes)
 
-    async def buy(self, customers: int = 8) -> None:
-        """Until `end` is called."""
-        await asyncio.gather(*(self._buy(number) for number in range(customers)))
+    async def buy(self, customers: int = 8, pause_seconds: float = 0.0) -> None:
+        """Until `end` is called; each takes a breath between two purchases."""
+        await asyncio.gather(*(self._buy(number, pause_seconds) for number in range(customers)))
 
     def end(self) -> None:
         """No more new wishes."""
@@ -237,7 +237,7 @@ class Crowd:
         """New wishes again."""
         self._ending = False
 
-    async def _buy(self, number: int) -> None:
+    async def _buy(self, number: int, pause_seconds: float) -> None:
         async with httpx.AsyncClient(base_url=self.store.base, timeout=60) as client:
             while not self._ending:
                 place = len(self.wishes) + number
@@ -248,8 +248,7 @@ class Crowd:
                 )
                 self.wishes.append(wish)
                 await wish.send(client)
-                if wish.answer is None:
-                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05 if wish.answer is None else pause_seconds)
 
     async def until(self, acknowledged: int) -> None:
         """Waits for so many acknowledgements."""
