@@ -208,7 +208,8 @@ class StillStore:
             answered.append(message)
             await asyncio.sleep(0)
 
-        await self.store.app(scope, receive, send)
+        # In a task of its own, as from a server: what a request carries along ends with it.
+        await asyncio.create_task(self.store.app(scope, receive, send))
         return answered[0]["status"], b"".join(one.get("body", b"") for one in answered[1:])
 
     def _connected(self) -> dict[str, Database]:

