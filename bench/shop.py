@@ -6,13 +6,14 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from tradewind.split.ports import Ports
 
 SKUS = 1000
 TRADEWIND = str(Path(sys.executable).with_name("tradewind"))
@@ -21,9 +22,7 @@ _PATIENCE_SECONDS = 180
 
 def free_port() -> int:
     """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Ports(0).take()
 
 
 class Started:

@@ -1,7 +1,6 @@
 """A whole store on a real PostgreSQL, served, and what tests use it with; one rule: real parts."""
 
 import asyncio
-import socket
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from tradewind.platform.config import load
 from tradewind.platform.database import Address, Database
 from tradewind.platform.migrate import migrate
 from tradewind.platform.web.serving import ServingSettings, serve
+from tradewind.split.ports import Ports
 from tradewind.users.service import add_staff
 
 SECRET = b"a secret of the test run, not of any store"
@@ -32,9 +32,7 @@ PATIENCE_SECONDS = 30.0
 
 def free_port() -> int:
     """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Ports(0).take()
 
 
 def key() -> dict[str, str]:

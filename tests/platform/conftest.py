@@ -1,7 +1,6 @@
 """A real server around an application, in the test's own event loop, on a free loopback port."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,15 +9,14 @@ import pytest_asyncio
 
 from tradewind.platform.web.asgi import Application
 from tradewind.platform.web.serving import ServingSettings, serve
+from tradewind.split.ports import Ports
 
 PATIENCE_SECONDS = 30.0
 
 
 def free_port() -> int:
     """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Ports(0).take()
 
 
 class Served:

@@ -1,10 +1,14 @@
 """Which port is whose; one rule: the same order every time, so that they can be known by heart."""
 
-import socket
+import random
 
-from tradewind.platform.web.serving import check_free
+from tradewind.platform.web.serving import ListenFailed, check_free
 
 LOOPBACK = "127.0.0.1"
+# Below those that kernels give to outgoing connections: one of these may take a port between the
+# moment when it was found free and the moment when its server listens.
+_FREE_AMONG = range(15_000, 32_000)
+_TRIES = 200
 
 
 class Ports:
@@ -12,18 +16,24 @@ class Ports:
 
     def __init__(self, first: int) -> None:
         self._next = first
+        self._taken: set[int] = set()
 
     def take(self) -> int:
         """The next one; raises ListenFailed where somebody else has it."""
         if not self._next:
-            return free_port()
+            return self._free()
         port, self._next = self._next, self._next + 1
         check_free(LOOPBACK, port)
         return port
 
-
-def free_port() -> int:
-    """One that nobody listens on just now, and that the kernel gives to nobody soon again."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    def _free(self) -> int:
+        for port in random.sample(_FREE_AMONG, _TRIES):
+            if port in self._taken:
+                continue
+            try:
+                check_free(LOOPBACK, port)
+            except ListenFailed:
+                continue
+            self._taken.add(port)
+            return port
+        raise ListenFailed(f"no port is free between {_FREE_AMONG.start} and {_FREE_AMONG.stop}")
