@@ -14,10 +14,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 if ! buildah inspect --type image "$name" >"$work/inspected" 2>&1; then
-    debootstrap --variant=minbase --exclude=tzdata bookworm "$work/root" >"$work/debootstrap.log"
-    rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
+    debootstrap --variant=minbase --exclude=tzdata bookworm "$work/base" >"$work/debootstrap.log"
+    rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/*
     container=$(buildah from scratch)
-    buildah add --quiet "$container" "$work/root" / >"$work/added"
+    buildah add --quiet "$container" "$work/base" / >"$work/added"
     buildah config --cmd /bin/bash "$container"
     buildah commit --rm --quiet "$container" "$name"
 fi
