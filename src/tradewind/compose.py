@@ -1,8 +1,7 @@
 """Where every service runs; one rule: this is the only file that knows them all.
 
-Those that run here are made by their `local()`, get their own role and connections, and meet the
-others through their contracts and the bus alone: called directly where those run here too, over
-HTTP where they do not.
+Each that runs here is made by its `local()`, with a role and connections of its own, and meets the
+others through contracts and the bus alone: called directly where they run here too, else over HTTP.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from tradewind.platform.broker.link import Route
 from tradewind.platform.cache import ResponseCache
 from tradewind.platform.coalesce import noticed_coalescers
 from tradewind.platform.config import PlatformSettings
+from tradewind.platform.connections import address_of_url
 from tradewind.platform.database import Address, Database, Probe
 from tradewind.platform.idempotency import Replay
 from tradewind.platform.lifecycle import Health, Worker
@@ -104,16 +104,17 @@ async def open_databases(
     replica: Address | None = None,
 ) -> dict[str, Database]:
     """A pool for each service, as its own role; raises DatabaseDown."""
+    pooler = address_of_url(settings.pooler_url) if settings.pooler_url else None
     databases = {
         name: Database(
-            address_of(owner, secret, name),
+            address_of(pooler or owner, secret, name),
             most=settings.pool_size,
             probe=probe,
             replica=address_of(replica, secret, name)
             if replica is not None and SERVICES[name].reads_replica
             else None,
             replicated=replica is not None,
-            pooled=settings.database_pooled,
+            pooled=pooler is not None,
         )
         for name in names
     }
@@ -199,9 +200,8 @@ async def open_store(  # noqa: PLR0913  what tests and commands change, by name
     """The services named by `here` in this process, on a migrated database, their workers running.
 
     Without `working` they only act when called (the command line). With `codec` every call between
-    services travels as bytes (tests). `probe` is told of every statement (crash tests),
-    `providers` replaces the payment providers. Raises ConfigError where a setting is missing that
-    is needed to reach the other services.
+    services travels as bytes (tests). `probe` is told of every statement (crash tests), `providers`
+    replaces the payment providers. Raises ConfigError where a setting needed for calls is missing.
     """
     platform: PlatformSettings = settings[""]
     with noticed_coalescers() as coalescers:

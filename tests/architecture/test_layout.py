@@ -43,6 +43,8 @@ TESTS = {
     "servers_here.py",
     "pairs.py",
     "paged.py",
+    "pooler.py",
+    "acceptance.py",
     "real_year",
     "platform",
     "contracts",

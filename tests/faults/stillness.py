@@ -214,7 +214,7 @@ class StillStore:
 
     def _connected(self) -> dict[str, Database]:
         databases = self.store.databases
-        return {name: one for name, one in databases.items() if one._pool is not None}
+        return {name: one for name, one in databases.items() if one.pool.is_open}
 
     async def relay(self) -> int:
         """Every relay that has something to relay, once; answers how many events.
@@ -289,9 +289,7 @@ class StillStore:
 
     async def quietly(self, service: str, query: str, *arguments: Any) -> list[Any]:
         """A statement that no probe is told of."""
-        pool = self.store.databases[service]._pool
-        assert pool is not None
-        async with pool.acquire() as connection:
+        async with self.store.databases[service].pool.acquired() as connection:
             return await connection.fetch(query, *arguments)
 
 

@@ -1,15 +1,17 @@
 """A split store on servers of somebody else, which it neither starts nor ends."""
 
-import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
+from acceptance import accept, handed_out
 from faults.ends import new_goods
-from faults.splitting import RunningSplit
+from faults.splitting import FIRST_STAFF, RunningSplit
+from pooler import pooler
 from servers import started
 from shop import eventually, free_port, key, new_database, purchase
 from tradewind.platform.database import Address
@@ -18,26 +20,38 @@ from tradewind.split.standing import told_parts
 from tradewind.topology.services import SERVICES
 
 pytestmark = pytest.mark.asyncio
+SERVER_CONNECTIONS = 4
+"""That the pooler makes for a role."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def owner(postgres: Address) -> Address:
+    """A database that is there, and the role that owns it."""
+    return await new_database(postgres)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def running(
-    postgres: Address, tmp_path_factory: pytest.TempPathFactory
+    owner: Address, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[RunningSplit]:
-    """On a PostgreSQL and a Redis that are there; three instances of orders, one of users."""
+    """On a PostgreSQL behind a PgBouncer and a Redis, all of them there; three instances of orders,
+    one of users.
+    """
     home: Path = tmp_path_factory.mktemp("given")
-    owner = await new_database(postgres)
     redis = redis_program(
         "given", home / "redis", free_port(), "a-password", eviction="volatile-ttl"
     )
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(started([redis]))
+    port = free_port()
+    few = pooler(owner, home / "pgbouncer", port, server_connections=SERVER_CONNECTIONS)
+    async with started([redis, few]):
         url = f"redis://:a-password@{redis.where}/0"
+        there = f"{owner.database}?host={owner.host}&sslmode=disable"
         store = RunningSplit(
             home,
             {
                 "TRADEWIND_DATABASE_URL": f"postgresql://{owner.user}:{owner.password}@localhost/"
-                f"{owner.database}?host={owner.host}&sslmode=disable",
+                + there,
+                "TRADEWIND_POOLER_URL": f"postgresql://127.0.0.1:{port}/{owner.database}",
                 "TRADEWIND_SESSIONS_URL": url,
                 "TRADEWIND_CACHE_URL": url,
             },
@@ -57,6 +71,34 @@ async def test_what_is_given_is_not_started(running: RunningSplit) -> None:
     assert {"rabbitmq", "haproxy"} <= set(parts)
 
 
+async def test_services_do_not_know_the_owner(running: RunningSplit, owner: Address) -> None:
+    """Each connects as itself; the role that made theirs is told to none of them."""
+    assert owner.password
+    for service in SERVICES:
+        [pid] = running.pids(f"{service} 1")
+        told = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"TRADEWIND_DATABASE_URL=postgresql://localhost/" in told
+        assert owner.password.encode() not in told
+
+
+@pytest.mark.usefixtures("running")
+async def test_connections_are_the_pooler_s(owner: Address) -> None:
+    """However many instances there are, a role has no more of the server than the pooler gives."""
+    connection = await asyncpg.connect(**owner.arguments())
+    try:
+        many = await connection.fetch(
+            """
+            SELECT usename, count(*) FROM pg_stat_activity
+            WHERE datname = $1 AND usename LIKE 'tradewind_%' GROUP BY usename
+            """,
+            owner.database,
+        )
+    finally:
+        await connection.close()
+    assert {role for role, _ in many} == {f"tradewind_{name}" for name in SERVICES}
+    assert max(count for _, count in many) <= SERVER_CONNECTIONS
+
+
 async def test_it_sells(running: RunningSplit) -> None:
     """A purchase goes all the way, and is told of."""
     [sku] = await new_goods(running, 1)
@@ -73,6 +115,12 @@ async def test_it_sells(running: RunningSplit) -> None:
         await eventually(seen)
     code, said = await running.command("events", "drained")
     assert code == 0, said
+
+
+@handed_out
+async def test_the_contract_is_kept(running: RunningSplit) -> None:
+    """All that a customer can see, with every connection of a service PgBouncer's."""
+    await accept(running.base, (FIRST_STAFF, running.password))
 
 
 async def test_the_doctor_asks_every_part(running: RunningSplit) -> None:

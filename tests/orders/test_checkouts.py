@@ -251,9 +251,9 @@ async def test_a_checkout_that_lost_its_database_says_so(counters: Open) -> None
     who: dict[str, Any] = {"email": "ann@example.com", "key": key}
     for service in ("products", "orders"):
         database = shop.store.store.databases[service]
-        pool, database._pool = database._pool, None
+        pool, database.pool._pool = database.pool._pool, None
         answer = await shop.buy(sku, **who)
-        database._pool = pool
+        database.pool._pool = pool
         assert (answer.status, answer["code"]) == (503, "database_unavailable"), answer
     assert (await shop.buy(sku, **who)).status == 201
     await shop.store.settle()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shop import eventually
+from shop import PATIENCE_SECONDS, eventually
 from tradewind.platform.coalesce import HANGING_MOST, Coalescer
 from tradewind.platform.database import Contended, DatabaseDown
 from tradewind.platform.errors import Conflict, StoreError, Unavailable
@@ -101,7 +101,8 @@ async def test_a_batch_that_hangs_holds_nobody_up() -> None:
     coalescer = Coalescer("test", flush, hangs_seconds=0.01)
     hanging = [asyncio.create_task(coalescer.submit(0))]
     await asyncio.sleep(0)
-    assert await asyncio.gather(*(coalescer.submit(n) for n in (1, 2, 3))) == [1, 2, 3]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await asyncio.gather(*(coalescer.submit(n) for n in (1, 2, 3))) == [1, 2, 3]
     assert begun == [[0], [1, 2, 3]]
     for _ in range(HANGING_MOST):
         hanging.append(asyncio.create_task(coalescer.submit(0)))

@@ -1,8 +1,6 @@
 """A database behind PgBouncer 1.18 in transaction mode: nothing of ours rests on a session."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,60 +10,16 @@ import pytest
 import pytest_asyncio
 
 from faults.spine import Spine, open_spine
+from pooler import pooler
+from servers import started
 from shop import SECRET, eventually, free_port
 from tradewind.platform.database import Address, Contended, Database, DatabaseDown
-from tradewind.platform.embedded.programs import default_namespace
 from tradewind.platform.migrate import address_of
-from tradewind.split.programs import Program, ProgramServer
+from tradewind.split.programs import ProgramServer
 
 pytestmark = pytest.mark.asyncio
 
 SERVER_CONNECTIONS = 3
-
-
-def pooler(spine: Spine, folder: Path, port: int) -> Program:
-    """A PgBouncer before the spine's database, as the service's role."""
-    behind, role = spine.owner, address_of(spine.owner, SECRET, "trial")
-    settings, users = folder / "pgbouncer.ini", folder / "users.txt"
-    folder.mkdir()
-    users.write_text(f'"{role.user}" "{role.password}"\n')
-    settings.write_text(
-        f"""
-        [databases]
-        {behind.database} = host={behind.host} port={behind.port} dbname={behind.database}
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = scram-sha-256
-        auth_file = {users}
-        pool_mode = transaction
-        default_pool_size = {SERVER_CONNECTIONS}
-        max_client_conn = 200
-        server_reset_query =
-        """.replace("\n        ", "\n")
-    )
-
-    async def answers() -> bool:
-        there = msgspec.structs.replace(role, host="127.0.0.1", port=port)
-        try:
-            connection = await asyncpg.connect(
-                **there.arguments(), timeout=2, statement_cache_size=0
-            )
-        except (OSError, TimeoutError, asyncpg.PostgresError):
-            return False
-        await connection.close()
-        return True
-
-    # It does not run as root: then as nobody, seen from inside, who may enter what root may.
-    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    prefix = default_namespace() if os.geteuid() == 0 else ()
-    return Program(
-        name="pgbouncer",
-        arguments=[*prefix, program, str(settings)],
-        folder=folder,
-        answers=answers,
-    )
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -104,14 +58,13 @@ class Pooled:
 async def pooled(spine: Spine, tmp_path: Path) -> AsyncGenerator[Pooled]:
     """The spine behind a pooler with three server connections."""
     port = free_port()
-    server = ProgramServer(pooler(spine, tmp_path / "pgbouncer", port))
-    await server.start()
-    one = Pooled(spine, server, port)
-    try:
-        yield one
-    finally:
-        await one.end()
-        await server.stop()
+    few = pooler(spine.owner, tmp_path / "pgbouncer", port, server_connections=SERVER_CONNECTIONS)
+    async with started([few]) as (server,):
+        one = Pooled(spine, server, port)
+        try:
+            yield one
+        finally:
+            await one.end()
 
 
 async def note(database: Database, what: str) -> None:

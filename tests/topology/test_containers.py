@@ -128,10 +128,20 @@ def test_services(name: str) -> None:
     )
     for other in SERVICES:
         assert told[f"TRADEWIND_{other.upper()}_URL"] == f"http://{other}:{INTERNAL_PORT}"
-    for store, host in (("DATABASE", "primary"), ("REPLICA", "replica"), ("BROKER", "broker")):
-        assert f"@{host}:" in told[f"TRADEWIND_{store}_URL"]
+    assert "@broker:" in told["TRADEWIND_BROKER_URL"]
     for store in ("SESSIONS", "CACHE"):
         assert f"@{store.lower()}:6379/0" in told[f"TRADEWIND_{store}_URL"]
+
+
+def test_only_migrations_know_the_owner() -> None:
+    """A service is told where the databases are, and connects as itself alone."""
+    for name in SERVICES:
+        told = parts()[name]["environment"]
+        assert told["TRADEWIND_DATABASE_URL"] == "postgresql://primary:5432/tradewind"
+        assert told["TRADEWIND_REPLICA_URL"] == "postgresql://replica:5432/tradewind"
+        assert "DATABASE_PASSWORD" not in str(parts()[name])
+    migrating = parts()["migrate"]["environment"]["TRADEWIND_DATABASE_URL"]
+    assert migrating.startswith("postgresql://tradewind:${TRADEWIND_DATABASE_PASSWORD:?")
 
 
 def test_files_are_there() -> None:

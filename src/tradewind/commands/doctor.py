@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -12,12 +13,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tradewind.commands.place import running_database
+from tradewind.commands.place import home_of, running_database, secret_of
 from tradewind.platform.broker.link import open_link
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.errors import StoreError
-from tradewind.platform.migrate import OLDEST_POSTGRESQL
+from tradewind.platform.migrate import OLDEST_POSTGRESQL, address_of
 from tradewind.platform.redis.connection import RedisAddress, RedisLimits, RedisLink
 from tradewind.topology.services import SERVICES
 
@@ -25,6 +26,7 @@ _SECRETS = frozenset(
     {
         "secret",
         "database_url",
+        "pooler_url",
         "replica_url",
         "broker_url",
         "sessions_url",
@@ -103,6 +105,9 @@ async def _is_ready(url: str) -> None:
 async def _ask_database(platform: PlatformSettings, console: Console) -> bool:
     try:
         address = await running_database(platform, Path(platform.home).absolute())
+        if platform.database_url and not urlsplit(platform.database_url).username:
+            # A single service's: it knows no owner, only its roles.
+            address = address_of(address, secret_of(platform, home_of(platform)), "users")
         connection = await asyncpg.connect(**address.arguments(), timeout=5)
     except (OSError, TimeoutError, asyncpg.PostgresError, EmbeddedError) as error:
         console.print(f"[red]The database does not answer:[/red] {error}", highlight=False)

@@ -6,13 +6,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
 from tradewind.compose import SETTINGS, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings, load
-from tradewind.platform.database import Address
+from tradewind.platform.connections import Address, address_of_url
 from tradewind.platform.embedded.endpoint import Endpoint, find_endpoint
 from tradewind.platform.embedded.server import EmbeddedPostgres
 from tradewind.split.standing import told_settings
@@ -57,20 +56,6 @@ def secret_of(platform: PlatformSettings, home: Path) -> bytes:
         file.flush()
         os.fsync(file.fileno())
     return path.read_bytes()
-
-
-def address_of_url(url: str) -> Address:
-    """`postgresql://user:password@host:port/database?sslmode=…` as an address."""
-    parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    return Address(
-        host=options.get("host", [parts.hostname or "localhost"])[0],
-        port=parts.port or 5432,
-        user=unquote(parts.username or "postgres"),
-        password=unquote(parts.password or ""),
-        database=unquote(parts.path.lstrip("/")) or "postgres",
-        ssl=options.get("sslmode", ["prefer"])[0],
-    )
 
 
 async def _embedded_address(endpoint: Endpoint) -> Address:

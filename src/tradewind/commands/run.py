@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 
 from tradewind.commands.place import (
-    address_of_url,
     home_of,
     running_database,
     secret_of,
@@ -19,6 +18,7 @@ from tradewind.commands.place import (
 )
 from tradewind.compose import PACKAGES, Store, open_store
 from tradewind.platform.config import ConfigError, PlatformSettings
+from tradewind.platform.connections import address_of_url
 from tradewind.platform.embedded.errors import EmbeddedError
 from tradewind.platform.embedded.server import EmbeddedPostgres
 from tradewind.platform.lifecycle import Worker

@@ -134,7 +134,7 @@ def _replica_url(platform: PlatformSettings, home: Path) -> str | None:
     if platform.replica_url is not None or platform.database_url is not None:
         return platform.replica_url
     socket = quote(str(Home.replica_at(home).socket), safe="")
-    return f"postgresql://replica@localhost/{DATABASE}?host={socket}&sslmode=disable"
+    return f"postgresql://localhost/{DATABASE}?host={socket}&sslmode=disable"
 
 
 async def _welcome(

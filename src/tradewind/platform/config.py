@@ -45,7 +45,7 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """Its port."""
     database_url: str | None = None
     """A PostgreSQL (15 or newer) to use instead of the embedded one: `postgresql://…`. Its role
-    makes the services' roles and schemas."""
+    makes the services' roles and schemas; single services use those, and need no user in it."""
     secret: str | None = None
     """At least 32 characters, the same for every process of one store. If it is not given, a random
     one is made and kept in the home."""
@@ -59,11 +59,12 @@ class PlatformSettings(msgspec.Struct, frozen=True):
     """Addresses or networks whose `X-Forwarded-*` counts; loopback is not among them by default."""
     pool_size: Positive = 6
     """Connections a service holds at most."""
-    database_pooled: bool = False
-    """`database_url` is that of a PgBouncer in transaction mode."""
+    pooler_url: str | None = None
+    """A PgBouncer in transaction mode before the database: services connect there, with their own
+    roles (`deploy/pgbouncer`). Migrations go to the database itself."""
     replica_url: str | None = None
     """A streaming replica of the database. Reads of catalogue and orders go there where it has
-    caught up, with the services' own roles; user and password are those of `database_url`."""
+    caught up, with the services' own roles."""
     broker_url: str | None = None
     """A RabbitMQ (3.10 or newer) that carries events between services: `amqp://…`. Needed where
     the store runs in several processes."""
@@ -133,8 +134,10 @@ def _platform_faults(settings: PlatformSettings) -> Iterator[str]:
 
 def _part_faults(settings: PlatformSettings) -> Iterator[str]:
     """The same for the other servers."""
-    if settings.replica_url is not None and not is_postgresql_url(settings.replica_url):
-        yield "TRADEWIND_REPLICA_URL: write postgresql://user:password@host:5432/database"
+    for name in ("pooler_url", "replica_url"):
+        url = getattr(settings, name)
+        if url is not None and not is_postgresql_url(url):
+            yield f"TRADEWIND_{name.upper()}: write postgresql://host:5432/database"
     if settings.broker_url is not None and not _is_url(settings.broker_url, "amqp", "amqps"):
         yield "TRADEWIND_BROKER_URL: write amqp://user:password@host:5672/"
     for name in ("sessions_url", "cache_url"):

@@ -6,9 +6,10 @@ and behind a pooler (`pooled`) no statement stays prepared. A single one needs n
 driver ends neither transaction nor turn between preparing and running it (Flush, not Sync).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, LiteralString
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 import msgspec
@@ -82,32 +83,26 @@ class Address(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
+def address_of_url(url: str) -> Address:
+    """`postgresql://user:password@host:port/database?sslmode=…` as an address."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    return Address(
+        host=options.get("host", [parts.hostname or "localhost"])[0],
+        port=parts.port or 5432,
+        user=unquote(parts.username or "postgres"),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.lstrip("/")) or "postgres",
+        ssl=options.get("sslmode", ["prefer"])[0],
+    )
+
+
+def without_user(url: str) -> str:
+    """The same place, for whoever comes as somebody else: no user, no password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def statements_kept(*, pooled: bool) -> int:
     """How many prepared statements a connection may keep (`statement_cache_size` of asyncpg)."""
     return 0 if pooled else PREPARED_MOST
-
-
-async def open_pool(
-    address: Address, *, most: int, pooled: bool, init: Callable[[Any], Awaitable[None]]
-) -> asyncpg.Pool:
-    """Connections of one role, each given to `init` once; raises DatabaseDown."""
-    try:
-        return await asyncpg.create_pool(
-            **address.arguments(),
-            min_size=1,
-            max_size=most,
-            timeout=5,
-            command_timeout=20,
-            max_inactive_connection_lifetime=0,
-            statement_cache_size=statements_kept(pooled=pooled),
-            server_settings={"application_name": address.user},
-            init=init,
-            # Our transactions leave nothing behind: the reset query is a lost round trip.
-            reset=_nothing,
-        )
-    except GONE as error:
-        raise DatabaseDown(f"cannot reach the database: {error}") from error
-
-
-async def _nothing(_connection: Any) -> None:
-    """Resets nothing."""

@@ -25,11 +25,11 @@ from tradewind.platform.connections import (
     Address,
     Contended,
     DatabaseDown,
-    open_pool,
 )
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.listening import Listening
 from tradewind.platform.metrics.durations import Durations
+from tradewind.platform.pool import Pool
 from tradewind.platform.positions import FLUSHED, SETTLED, Position
 from tradewind.platform.replica import Replica
 
@@ -144,14 +144,9 @@ class Database:
         self.replica: Replica | None = None
         """Where `read` asks first; its `figures` are for metrics."""
         self.statements = Durations()
-        self.failures = {"gone": 0, "contended": 0}
-        """Statements and connections that failed so far, by why."""
-        self.waiting = 0
-        """Who waits for a connection."""
-        self.most = most
+        self.pool = Pool(address, most=most, pooled=pooled, init=self._set_clock)
+        """Its connections; whether the primary hangs is its to know."""
         self._probe = probe
-        self._pooled = pooled
-        self._pool: asyncpg.Pool | None = None
         self._listening = Listening(address, self._set_clock, pooled=pooled)
         position = partial(Position, address, within_seconds=_POSITION_SECONDS, pooled=pooled)
         self._flushed = position(FLUSHED) if replicated or replica is not None else None
@@ -161,9 +156,7 @@ class Database:
 
     async def open(self) -> None:
         """Connects; raises DatabaseDown where nobody answers. A replica may answer later."""
-        self._pool = await open_pool(
-            self.address, most=self.most, pooled=self._pooled, init=self._set_clock
-        )
+        await self.pool.open()
         if self.replica is not None:
             self.replica.start()
 
@@ -175,16 +168,7 @@ class Database:
         if self._flushed is not None:
             await self._flushed.close()
         await self._settled.close()
-        if self._pool is not None:
-            try:
-                async with asyncio.timeout(5):
-                    await self._pool.close()
-            except TimeoutError:
-                self._pool.terminate()
-
-    def connections(self) -> tuple[int, int]:
-        """How many there are, and how many of them nobody uses."""
-        return (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
+        await self.pool.close()
 
     async def token(self) -> int:
         """A WAL position that covers all that was acknowledged to anybody before this call.
@@ -265,18 +249,20 @@ class Database:
         """
         if self._probe is not None:
             self._probe(f"before {what}")
-        started = time.monotonic()
+        started, heard = self.pool.silence.asked(), False
         try:
             answer = await call(*arguments)
+            heard = True
         except CONTENDED as error:
-            self.failures["contended"] += 1
+            heard = True
+            self.pool.failures["contended"] += 1
             raise Contended(f"the database is contended: {error}") from error
         except GONE as error:
-            self.failures["gone"] += 1
+            self.pool.failures["gone"] += 1
             _log.warning("database connection failed", error=repr(error), role=self.address.user)
             raise DatabaseDown("the database does not answer") from error
         finally:
-            self.statements.note(time.monotonic() - started)
+            self.statements.note(self.pool.silence.ended(heard=heard) - started)
         if self._probe is not None:
             self._probe(f"after {what}")
         return answer
@@ -284,7 +270,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Reading]:
         """A connection of the primary for reads that need no transaction: no BEGIN, no COMMIT."""
-        async with self._acquired() as connection:
+        async with self.pool.acquired() as connection:
             yield Reading(connection, self)
 
     @asynccontextmanager
@@ -296,7 +282,7 @@ class Database:
         Raises DatabaseDown or Contended; after DatabaseDown the outcome may be unknown.
         """
         assert_no_transaction("a second transaction")
-        async with self._acquired() as connection:
+        async with self.pool.acquired() as connection:
             tx = Transaction(connection, self, once)
             flag = _inside.set(True)
             try:
@@ -317,7 +303,7 @@ class Database:
         What is to happen after the commit happens on leaving. More than one statement in it would
         be more than one transaction, so a second one is refused.
         """
-        async with self._acquired() as connection:
+        async with self.pool.acquired() as connection:
             tx = Transaction(_Single(connection), self, None)
             yield tx
         tx.committed()
@@ -329,25 +315,8 @@ class Database:
         For the relay alone: the rows it locks are nobody's business rows, and a killed process
         gives them back at once, which no lease can.
         """
-        async with self._acquired() as connection, self._begun(connection):
+        async with self.pool.acquired() as connection, self._begun(connection):
             yield Transaction(connection, self, None)
-
-    @asynccontextmanager
-    async def _acquired(self) -> AsyncGenerator[Any]:
-        if self._pool is None:
-            raise DatabaseDown("the database is not connected")
-        self.waiting += 1
-        try:
-            connection = await self._pool.acquire(timeout=5)
-        except GONE as error:
-            self.failures["gone"] += 1
-            raise DatabaseDown("the database does not answer; nothing was changed") from error
-        finally:
-            self.waiting -= 1
-        try:
-            yield connection
-        finally:
-            await self._pool.release(connection)
 
     async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
         """Calls back with the payload of each NOTIFY on the channel; `keep_listening` must run.

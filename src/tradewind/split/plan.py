@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from tradewind.platform.config import PREFIX, ConfigError, PlatformSettings
+from tradewind.platform.connections import without_user
 from tradewind.platform.ids import derive
 from tradewind.split.installing import find_program
 from tradewind.split.ports import LOOPBACK, Ports
@@ -104,7 +105,8 @@ def make_plan(
     environment = (
         environment_of(settings)
         | _named(reached_by)
-        | _placement(platform, home, instances, replica, options)
+        | _placement(platform, home, instances, options)
+        | _databases(platform, replica)
     )
     return Plan(
         servers=tuple(servers),
@@ -151,11 +153,20 @@ def _instances(options: Options, ports: Ports) -> dict[str, tuple[Instance, ...]
     }
 
 
+def _databases(platform: PlatformSettings, replica: str | None) -> dict[str, str]:
+    """Where they are; a service comes as itself, so it is not told whose they are."""
+    urls = {
+        "database_url": platform.database_url,
+        "pooler_url": platform.pooler_url,
+        "replica_url": replica,
+    }
+    return _named({name: without_user(url) for name, url in urls.items() if url is not None})
+
+
 def _placement(
     platform: PlatformSettings,
     home: Path,
     instances: Mapping[str, tuple[Instance, ...]],
-    replica: str | None,
     options: Options,
 ) -> dict[str, str]:
     """The settings by which service processes find each other and the balancer."""
@@ -168,8 +179,6 @@ def _placement(
         "linger_seconds": str(platform.linger_seconds or LINGER_SECONDS),
         "header_seconds": str(KEPT_SECONDS),
     }
-    if replica is not None:
-        told["replica_url"] = replica
     if options.certificate and platform.public_url is None:
         told["public_url"] = outside
     for name, many in instances.items():

@@ -145,20 +145,20 @@ def _store_environment() -> _Part:
     return {
         "TRADEWIND_ENVIRONMENT": "production",
         "TRADEWIND_SECRET": _must("SECRET"),
-        "TRADEWIND_DATABASE_URL": _database("primary"),
     }
 
 
-def _database(host: str) -> str:
-    return f"postgresql://tradewind:{_must('DATABASE_PASSWORD')}@{host}:5432/tradewind"
+def _database(host: str, owner: str = "") -> str:
+    return f"postgresql://{owner}{host}:5432/tradewind"
 
 
 def _service(service: Service, services: Mapping[str, Service]) -> _Part:
     confined = _confined("10001:10001", "512M", "1.0", tmpfs=(_own("/var/lib/tradewind", 10_001),))
     confined["deploy"] = {"replicas": service.instances, **confined["deploy"]}
-    # The database's owner, from whom a process derives its own role; only migrate needs more.
     environment = {
         **_store_environment(),
+        # As whom a service connects comes from its name and the secret; the owner only migrates.
+        "TRADEWIND_DATABASE_URL": _database("primary"),
         "TRADEWIND_HOST": "0.0.0.0",  # noqa: S104  inside the container's networks
         "TRADEWIND_PORT": str(PORT),
         "TRADEWIND_INTERNAL_HOST": "0.0.0.0",  # noqa: S104  the same
@@ -194,10 +194,14 @@ def _service(service: Service, services: Mapping[str, Service]) -> _Part:
 
 
 def _migrate() -> _Part:
+    owner = f"tradewind:{_must('DATABASE_PASSWORD')}@"
     return {
         **_image(),
         "command": ["migrate"],
-        "environment": _store_environment(),
+        "environment": {
+            **_store_environment(),
+            "TRADEWIND_DATABASE_URL": _database("primary", owner),
+        },
         "networks": ["stores"],
         "depends_on": _after("service_healthy", "primary"),
         **_confined("10001:10001", "512M", "1.0", tmpfs=(_own("/var/lib/tradewind", 10_001),)),

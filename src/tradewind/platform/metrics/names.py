@@ -80,6 +80,7 @@ _DATABASE = (
             "database_connections_idle": "Of these, those that nobody uses.",
             "database_connections_most": "How many there may be.",
             "database_waiting": "Who waits for a connection.",
+            "database_silent": "1 while the server hangs: it holds connections, answers nobody.",
         },
     ),
 )

@@ -83,13 +83,14 @@ def tell_database(page: Page, service: str, database: Database) -> None:
     page.add_durations(
         "tradewind_database_statement_duration_seconds", database.statements, service
     )
-    for kind, count in database.failures.items():
+    for kind, count in database.pool.failures.items():
         page.add("tradewind_database_failures_total", count, service, kind)
-    opened, idle = database.connections()
+    opened, idle = database.pool.sizes()
     page.add("tradewind_database_connections", opened, service)
     page.add("tradewind_database_connections_idle", idle, service)
-    page.add("tradewind_database_connections_most", database.most, service)
-    page.add("tradewind_database_waiting", database.waiting, service)
+    page.add("tradewind_database_connections_most", database.pool.most, service)
+    page.add("tradewind_database_waiting", database.pool.waiting, service)
+    page.add("tradewind_database_silent", int(database.pool.silence.fallen), service)
     if database.replica is not None:
         _tell_replica(page, service, database.replica)
 
