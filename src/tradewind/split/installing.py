@@ -39,6 +39,8 @@ NEEDED: Mapping[str, Needed] = {
     "epmd": Needed(("epmd",), "rabbitmq-server", "erlang"),
     "balancer": Needed(("haproxy",), "haproxy", "haproxy"),
     "pooler": Needed(("pgbouncer",), "pgbouncer", "pgbouncer"),
+    # No server, but what tests come by HTTP/2 with.
+    "client": Needed(("curl",), "curl", "curl"),
 }
 # Where distributions put servers; the search path of ordinary users often lacks it.
 _BESIDE_THE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin")
