@@ -2,8 +2,8 @@
 
 Public: whatever comes is answered with what arrived, as JSON. `?pause=` seconds, `?bytes=` of
 answer, `?drip=` events of a stream one `pause` apart. Internal: `/readyz` as the store's processes
-answer it: ready, draining or not ready. As a process it ends as they do: on SIGTERM it is draining
-for a while and serves on, then finishes what it has.
+answer it: ready, draining or not ready; `/healthz` is 200 all the same. As a process it ends as
+they do: on SIGTERM it is draining for a while and serves on, then finishes what it has.
 """
 
 import asyncio
@@ -65,9 +65,10 @@ class Instance:
         }
         await _answer(send, json.dumps(told).encode())
 
-    async def answer_inside(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Its internal side: health."""
-        await send({"type": "http.response.start", "status": self.health, "headers": []})
+    async def answer_inside(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Its internal side: whether it is ready, and that it is alive."""
+        status = {"/readyz": self.health, "/healthz": 200}.get(scope["path"], 404)
+        await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,49 @@ async def test_a_body_that_trickles(opened: Opening, framing: bytes) -> None:
         "A body must arrive within 0.5 seconds.",
     )
     assert house.inside["orders"][0].taken == []
+
+
+async def test_a_client_that_is_quiet(opened: Opening) -> None:
+    """A kept connection on which nothing more is asked is closed."""
+    house = await opened(idle_seconds=0.5)
+    answer = await house.door.raw(b"GET /v1/orders HTTP/1.1\r\nHost: shop\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_more_clients_than_allowed(opened: Opening) -> None:
+    """A client beyond the limit is let in once another one has left."""
+    house = await opened(connections_most=4)
+    asked = b"GET /v1/orders HTTP/1.1\r\nHost: shop\r\n\r\n"
+    async with AsyncExitStack() as leaving:
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection(house.door.host, house.door.port)
+            leaving.callback(writer.close)
+            writer.write(asked)
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        late = asyncio.create_task(house.door.answer(asked))
+        await asyncio.sleep(0.5)
+        assert not late.done()
+        assert len(house.inside["orders"][0].taken) == 4
+    head, _ = await late
+    assert head.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_more_requests_than_an_instance_may_have(opened: Opening) -> None:
+    """What an instance may not have yet waits a moment; then a 503 says that nothing was done."""
+    house = await opened(instance_requests_most=2, queue_seconds=0.5)
+    taken = house.inside["orders"][0].taken
+
+    async def are_there() -> bool:
+        return len(taken) == 2
+
+    async with client() as session:
+        long = f"{house.door.url}/v1/orders?pause=3"
+        requests = [asyncio.ensure_future(session.post(long)) for _ in range(2)]
+        await until(are_there)
+        async with session.post(f"{house.door.url}/v1/orders") as answer:
+            assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+        assert [(await one).status for one in requests] == [200, 200]
+    assert len(taken) == 2
 
 
 async def test_an_instance_that_says_nothing(opened: Opening) -> None:
@@ -98,6 +142,20 @@ async def test_reload(opened: Opening) -> None:
     assert house.server.pid == old
 
 
+async def test_ended(opened: Opening) -> None:
+    """What is under way when it is ended is answered before it goes."""
+    house = await opened()
+
+    async def is_there() -> bool:
+        return bool(house.inside["orders"][0].taken)
+
+    async with client() as session:
+        long = asyncio.ensure_future(session.post(f"{house.door.url}/v1/orders?pause=1"))
+        await until(is_there)
+        await house.server.stop()
+        assert (await long).status == 200
+
+
 async def test_its_files_are_its_owners(opened: Opening, tmp_path: Path) -> None:
     """Configuration and sockets are for its owner only."""
     house = await opened(control_socket=str(tmp_path / "haproxy" / "control"))
@@ -127,6 +185,20 @@ async def test_tls(opened: Opening, tmp_path: Path) -> None:
     told = await run(*program, "--write-out", "\n%{http_version}", url)
     assert told.splitlines()[-1] == "2"
     assert json.loads(told.splitlines()[0])["length"] == 3
+
+
+async def test_no_tls_tickets(opened: Opening, tmp_path: Path) -> None:
+    """No key of the balancer's opens what was recorded: sessions are not given away in tickets."""
+    certificate = await make_certificate(tmp_path)
+    house = await opened(certificate=str(certificate))
+    tls = ssl.create_default_context(cafile=str(certificate))
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    _, writer = await asyncio.open_connection(house.door.host, house.door.port, ssl=tls)
+    spoken: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    assert spoken.version() == "TLSv1.2"
+    assert spoken.session is not None
+    assert not spoken.session.has_ticket
 
 
 async def make_certificate(folder: Path) -> Path:

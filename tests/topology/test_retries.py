@@ -101,29 +101,31 @@ async def test_idle_connections_that_end(opened: Opening) -> None:
     """A write that meets the end of a kept connection is never doubled: it was answered, or it did
     not arrive and its connection ended without an answer.
     """
-    closing = Closing()
-    port, inside = free_port(), free_port()
-    server = await asyncio.start_server(closing.serve, "127.0.0.1", port)
-    healthy = await asyncio.start_server(Dropping().be_well, "127.0.0.1", inside)
     answered: list[str] = []
     lost: list[str] = []
-    async with server, healthy:
-        place = balancing.Instance("127.0.0.1", port, inside)
-        house = await opened(instances=dict.fromkeys(SERVICES, (place,)))
-        async with client() as session:
-            for number in range(200):
-                path = f"/v1/orders/{number}"
-                try:
-                    async with session.post(house.door.url + path) as answer:
-                        assert answer.status == 200
-                        answered.append(path)
-                except aiohttp.ServerDisconnectedError:
-                    lost.append(path)
-                closing.close_after(0.0005 * (number % 5))
-                await asyncio.sleep(0.0005 * (number % 4))
+    async with before_a_closing_one(opened) as (house, closing), client() as session:
+        for number in range(200):
+            path = f"/v1/orders/{number}"
+            try:
+                async with session.post(house.door.url + path) as answer:
+                    assert answer.status == 200
+                    answered.append(path)
+            except aiohttp.ServerDisconnectedError:
+                lost.append(path)
+            closing.close_after(0.0005 * (number % 5))
+            await asyncio.sleep(0.0005 * (number % 4))
     assert closing.taken == answered
     assert len(answered) + len(lost) == 200
     assert closing.connections > 20, "no connection was closed in between"
+
+
+async def test_first_requests_have_their_own_connection(opened: Opening) -> None:
+    """A new client's first request is never sent on a kept connection, whose end it could meet:
+    it would be told 502, and would not know to ask again.
+    """
+    async with before_a_closing_one(opened) as (house, closing):
+        assert set(await ask(house, "POST")) == {200}
+        assert closing.connections == TIMES
 
 
 class Closing:
@@ -156,3 +158,15 @@ class Closing:
     def _close(self, idle: asyncio.StreamWriter, count: int) -> None:
         if len(self.taken) == count:
             idle.close()
+
+
+@asynccontextmanager
+async def before_a_closing_one(opened: Opening) -> AsyncGenerator[tuple[House, Closing]]:
+    """A house in which one instance, which ends idle connections, does everything."""
+    closing = Closing()
+    port, inside = free_port(), free_port()
+    server = await asyncio.start_server(closing.serve, "127.0.0.1", port)
+    healthy = await asyncio.start_server(Dropping().be_well, "127.0.0.1", inside)
+    async with server, healthy:
+        place = balancing.Instance("127.0.0.1", port, inside)
+        yield await opened(instances=dict.fromkeys(SERVICES, (place,))), closing

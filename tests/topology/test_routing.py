@@ -1,12 +1,15 @@
 """Which instance gets what: the topology's paths, and nobody else's."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from shop import free_port
 from topology.conftest import Opening
 from topology.house import Door
+from tradewind.topology import balancing
 from tradewind.topology.services import ELSEWHERE, SERVICES
 
 pytestmark = pytest.mark.asyncio
@@ -104,3 +107,27 @@ async def test_internal_paths_are_nowhere(opened: Opening, target: str) -> None:
         },
     )
     assert [one.taken for many in house.inside.values() for one in many] == [[], [], [], []]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/internal", "//internal", "/./internal", "/.//internal/users", "/..metrics"],
+)
+async def test_the_balancer_alone_hides_them(opened: Opening, target: str) -> None:
+    """What is internal is hidden from outside even before an instance that answers everything."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0]
+        if b"/readyz" not in line:
+            asked.append(line)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    port = free_port()
+    place = balancing.Instance("127.0.0.1", port, port)
+    async with await asyncio.start_server(answer, place.host, place.port):
+        house = await opened(instances=dict.fromkeys(SERVICES, (place,)))
+        assert (await ask(house.door, "/other"))[0] == 200
+        assert (await ask(house.door, target))[0] == 404
+    assert asked == [b"GET /other HTTP/1.1"]
