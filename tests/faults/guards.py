@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +114,8 @@ async def main(words: list[str]) -> int:
     outcomes = await asyncio.gather(*(examine(one) for one in chosen))
     table = Table("promise", "guard taken away", "noticed by")
     for guard, (failed, said) in zip(chosen, outcomes, strict=True):
-        shown = failed[0].replace("tests/", "") if failed else f"[red]nobody[/red] {said}"
+        found = escape(failed[0].replace("tests/", "")) if failed else ""
+        shown = found or f"[red]nobody[/red] {escape(said)}"
         table.add_row(guard.promises, guard.name, shown)
     console.print(table)
     unnoticed = sum(not failed for failed, _ in outcomes)
