@@ -156,6 +156,21 @@ async def test_ended(opened: Opening) -> None:
         assert (await long).status == 200
 
 
+async def test_the_log_keeps_secrets(opened: Opening) -> None:
+    """A request that failed is logged by its id, without its path, its query or its headers."""
+    house = await opened(answer_seconds=0.5)
+    headers = {"X-Request-Id": "mine-1", "Authorization": "Bearer hushed", "Cookie": "a=hushed"}
+    url = f"{house.door.url}/v1/orders/hushed?pause=2&token=hushed"
+    async with client() as session, session.post(url, headers=headers) as answer:
+        assert answer.status == 504
+
+    async def is_logged() -> bool:
+        return "request_id=mine-1" in house.server.program.log.read_text()
+
+    await until(is_logged)
+    assert "hushed" not in house.server.program.log.read_text()
+
+
 async def test_its_files_are_its_owners(opened: Opening, tmp_path: Path) -> None:
     """Configuration and sockets are for its owner only."""
     house = await opened(control_socket=str(tmp_path / "haproxy" / "control"))

@@ -111,7 +111,15 @@ async def test_internal_paths_are_nowhere(opened: Opening, target: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/internal", "//internal", "/./internal", "/.//internal/users", "/..metrics"],
+    [
+        "/internal",
+        "//internal",
+        "/./internal",
+        "/.//internal/users",
+        "/..metrics",
+        "/\\internal",
+        "/%5Cmetrics",
+    ],
 )
 async def test_the_balancer_alone_hides_them(opened: Opening, target: str) -> None:
     """What is internal is hidden from outside even before an instance that answers everything."""

@@ -102,6 +102,8 @@ def _defaults(values: Balancing) -> Iterator[str]:
     yield "log global"
     yield "option dontlognull"
     yield "option dontlog-normal"
+    yield "# What failed is said louder than `info`, which the log above does not take."
+    yield "option log-separate-errors"
     yield "# No path and no query: what stands there may be a secret."
     yield (
         'log-format "%ci:%cp %b/%s %ST %ts %Tw/%Tc/%Tr/%Ta retries=%rc method=%HM '
@@ -212,7 +214,8 @@ def _routing(services: Mapping[str, Service]) -> Iterator[str]:
     yield "# As the application reads it: decoded once; undecodable ones as they are."
     yield "http-request set-var(txn.path) path"
     yield "http-request set-var(txn.path) path,url_dec"
-    yield r"acl private var(txn.path) -m reg -i ^[/\\.]*(internal|metrics)"
+    # HAProxy's own reader takes every second backslash.
+    yield r"acl private var(txn.path) -m reg -i ^[/\\\\.]*(internal|metrics)"
     yield f"{render_nothing_here()} if private"
     for one in services.values():
         yield f"acl to_{one.name} var(txn.path) -m str {' '.join(one.serves)}"
