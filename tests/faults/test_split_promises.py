@@ -21,7 +21,7 @@ from faults.ends import assert_one_end_each, new_goods
 from faults.onlookers import Onlookers
 from faults.running import Crowd
 from faults.splitting import FIRST_STAFF, PRIMARY, REPLICA, RunningSplit
-from shop import ADDRESS, Front, key, purchase
+from shop import ADDRESS, Front, eventually, key, purchase
 from tradewind.topology.services import SERVICES
 
 pytestmark = pytest.mark.asyncio
@@ -216,6 +216,17 @@ async def test_a_dependency_takes_no_instance_out(running: RunningSplit, front: 
         await asyncio.wait([wish], timeout=2)
     told = await wish
     assert told.status_code in (201, 503), told.text
+    staff, path = await front.staff(), f"/v1/products/{product['id']}"
+
+    async def all_write_again() -> bool:
+        changed = (staff.patch(path, json={"title": "Kettle"}) for _ in range(8))
+        bought = (
+            guest.post("/v1/checkout", json=purchase(lines=lines), headers=key()) for _ in range(8)
+        )
+        answers = await asyncio.gather(*changed, *bought)
+        return {one.status_code for one in answers} == {200, 201}
+
+    await eventually(all_write_again)
 
 
 async def test_reading_what_one_wrote(running: RunningSplit, front: Front) -> None:
