@@ -16,6 +16,8 @@ from tradewind.platform.silence import ANSWER_SECONDS, LOOK_SECONDS, SUSPECT_SEC
 pytestmark = pytest.mark.asyncio
 STATEMENT_SECONDS = 20.0
 """How long a statement may wait for a server that says nothing."""
+CONNECT_SECONDS = 5.0
+"""How long a connection is waited for where nothing is known of the server."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -44,13 +46,18 @@ async def speaks(database: Database) -> bool:
 async def test_what_is_under_way_is_ended(pair: Pair) -> None:
     """Long before its own time-out; who waits for a connection is told as well."""
     database = await pair.database(most=2, replica=None)
+    # So that a second connection is there: one is given to each of two, the others hope.
+    await asyncio.gather(note(database, "before"), note(database, "before"))
     send(pair.primary, signal.SIGSTOP)
     try:
         async with asyncio.timeout(STATEMENT_SECONDS - 5):
-            work = [note(database, str(number)) for number in range(6)]
-            told = await asyncio.gather(*work, return_exceptions=True)
-        assert {type(one) for one in told} == {DatabaseDown}
-        assert database.pool.silence.fallen
+            work = [asyncio.create_task(note(database, str(number))) for number in range(6)]
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            assert database.pool.silence.fallen
+            # All of them by one and the same: nobody who hopes goes on to hope for a new one.
+            await asyncio.wait(work, timeout=CONNECT_SECONDS / 2)
+        assert all(one.done() for one in work)
+        assert {type(one.exception()) for one in work} == {DatabaseDown}
     finally:
         send(pair.primary, signal.SIGCONT)
     await eventually(lambda: speaks(database))

@@ -1,6 +1,7 @@
 """One role's connections; one rule: nobody waits for one longer than five seconds.
 
-Where the server hangs (`silence`) nobody waits at all, and whoever has a connection loses it.
+Where the server hangs (`silence`) nobody waits at all: whoever has a connection loses it, and
+whoever hopes for one hears so.
 """
 
 import asyncio
@@ -44,6 +45,7 @@ class Pool:
         self._init = init
         self._pool: asyncpg.Pool | None = None
         self._taken: set[Any] = set()
+        self._hoping: set[asyncio.Timeout] = set()
 
     @property
     def is_open(self) -> bool:
@@ -94,12 +96,16 @@ class Pool:
             raise DatabaseDown("the database hangs; nothing was changed")
         self.waiting += 1
         self.silence.asked()
+        hope = asyncio.timeout(_CONNECT_SECONDS)
+        self._hoping.add(hope)
         try:
-            connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
+            async with hope:
+                connection = await self._pool.acquire()
         except GONE as error:
             self.failures["gone"] += 1
             raise DatabaseDown("the database does not answer; nothing was changed") from error
         finally:
+            self._hoping.discard(hope)
             self.waiting -= 1
             self.silence.ended(heard=False)
         self._taken.add(connection)
@@ -107,9 +113,13 @@ class Pool:
             yield connection
         finally:
             self._taken.discard(connection)
-            await self._pool.release(connection)
+            await self._pool.release(connection, timeout=_CONNECT_SECONDS)
 
     def _end_what_is_under_way(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for hope in self._hoping:
+            if not hope.expired():
+                hope.reschedule(now)
         for connection in self._taken:
             # One that was lost has been taken from us already; then there is nothing to end.
             with contextlib.suppress(asyncpg.InterfaceError):
