@@ -12,15 +12,22 @@ pytestmark = pytest.mark.asyncio
 SORTS = ("relevance", "price", "-price", "newest", "title")
 
 
+def letters() -> str:
+    """A new word; letters only, none of them rare."""
+    return "".join("abcdefghijklmnop"[int(digit, 16)] for digit in new_id().hex[-10:])
+
+
 async def make(store: Shop, title: str, **more: Any) -> dict[str, Any]:
-    """A product for sale of this title."""
-    return await store.product(title=title, **more)
+    """A product for sale of this title, whose SKU is always as many words: relevance counts them,
+    and digits may be a number of their own.
+    """
+    return await store.product(title=title, sku=f"SKU-{letters().upper()}", **more)
 
 
 @pytest.fixture
 def word() -> str:
-    """A word that nobody else's product has; letters only, none of them rare."""
-    return "".join("abcdefghijklmnop"[int(digit, 16)] for digit in new_id().hex[-10:])
+    """A word that nobody else's product has."""
+    return letters()
 
 
 async def test_mistaken_pages_go_on(store: Shop, word: str) -> None:
