@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.faults.guards [WORD …]
 
 With words, only the guards whose names have one of them. Each runs on a copy of the sources, so
-the working tree is not touched. Two at a time; all of them take about five minutes on two cores.
+the working tree is not touched. Two at a time; all of them take half an hour and more on two cores.
 """
 
 import asyncio
