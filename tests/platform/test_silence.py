@@ -51,7 +51,10 @@ async def test_what_is_under_way_is_ended(pair: Pair) -> None:
     send(pair.primary, signal.SIGSTOP)
     try:
         async with asyncio.timeout(STATEMENT_SECONDS - 5):
-            work = [asyncio.create_task(note(database, str(number))) for number in range(6)]
+            work = [asyncio.create_task(note(database, "under way")) for _ in range(2)]
+            # Late enough that they would hope for long after the server is seen to hang.
+            await asyncio.wait(work, timeout=SUSPECT_SECONDS + ANSWER_SECONDS / 2)
+            work += [asyncio.create_task(note(database, "hopes")) for _ in range(4)]
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             assert database.pool.silence.fallen
             # All of them by one and the same: nobody who hopes goes on to hope for a new one.
