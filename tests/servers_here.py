@@ -1,15 +1,22 @@
-"""`python -m tests.servers_here`: the servers that tests start; installed, or named if missing."""
+"""`python -m tests.servers_here`: the programs that tests start; installed, or named if missing."""
 
 import asyncio
 import sys
 
-from tradewind.split.installing import NEEDED, ServersMissing, ensure_installed
+from tradewind.split.installing import NEEDED, Needed, ServersMissing, ensure_installed
+
+ALL = (
+    *NEEDED.values(),
+    Needed(("pgbouncer",), "pgbouncer", "pgbouncer"),
+    Needed(("curl",), "curl", "curl"),
+)
+"""What a split store needs, a pooler, and a client that speaks HTTP/2."""
 
 
 def main() -> None:
     """All of them, before the first test."""
     try:
-        asyncio.run(ensure_installed(NEEDED, lambda line: print(line, flush=True)))
+        asyncio.run(ensure_installed(ALL, lambda line: print(line, flush=True)))
     except ServersMissing as missing:
         sys.exit(str(missing))
 

@@ -182,6 +182,19 @@ async def test_positions(pooled: Pooled) -> None:
     assert await database.token() > before > 0
 
 
+async def test_those_who_wait_for_others_do_not_hang(pooled: Pooled) -> None:
+    """All connections of the pooler's to the server wait, as long as one may wait for a lock."""
+    database = await pooled.database()
+
+    async def wait() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("SELECT pg_sleep(4)")
+            await tx.execute("INSERT INTO effects (what) VALUES ('late')")
+
+    await asyncio.gather(*(wait() for _ in range(SERVER_CONNECTIONS)))
+    assert await pooled.spine.effects() == ["late"] * SERVER_CONNECTIONS
+
+
 async def test_the_pooler_restarts(pooled: Pooled) -> None:
     """While it is gone the database is down; then all goes on."""
     database = await pooled.database()

@@ -48,12 +48,13 @@ async def test_a_stopped_replica_is_hardly_noticed(pair: Pair) -> None:
     database = await pair.database()
     await note(database)
     await taken_back(database)
+    before = reads(database).figures.rests
     send(pair.replica, signal.SIGSTOP)
     try:
         for _ in range(20):
             assert await database.read(count) == 1
         assert reads(database).resting
-        assert reads(database).figures.rests, "left alone"
+        assert reads(database).figures.rests == before + 1, "left alone once, until it is well"
     finally:
         send(pair.replica, signal.SIGCONT)
     await taken_back(database)

@@ -1,7 +1,9 @@
 """A primary that hangs: it closes no connection, and answers nobody."""
 
 import asyncio
+import contextlib
 import signal
+import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest_asyncio
 
 from pairs import Pair, open_pair, send
 from shop import eventually
-from tradewind.platform.database import Contended, Database, DatabaseDown
+from tradewind.platform.database import Database, DatabaseDown
 from tradewind.platform.silence import ANSWER_SECONDS, LOOK_SECONDS, SUSPECT_SECONDS
 
 pytestmark = pytest.mark.asyncio
@@ -41,6 +43,17 @@ async def has_fallen(database: Database) -> bool:
 async def speaks(database: Database) -> bool:
     """Whether it is seen to answer."""
     return not database.pool.silence.fallen
+
+
+async def looks(database: Database, times: int) -> None:
+    """Waits until it has been looked after so often again."""
+    looking = database.pool.silence._looking
+    until = looking.steps + times
+
+    async def enough() -> bool:
+        return looking.steps >= until
+
+    await eventually(enough, patience=60)
 
 
 async def test_what_is_under_way_is_ended(pair: Pair) -> None:
@@ -96,14 +109,73 @@ async def test_a_slow_statement_is_no_silence(pair: Pair) -> None:
     assert await pair.ask("SELECT count(*) FROM trial.effects") == 1
 
 
-async def test_nobody_there_is_no_silence(pair: Pair) -> None:
-    """A server that has ended is refused by its host: no need to wait for anything."""
+async def test_a_queue_that_is_full_is_no_answer(pair: Pair) -> None:
+    """A host that takes no more connections for a server that hangs has not heard from it."""
+    database = await pair.database(most=2, replica=None)
+    send(pair.primary, signal.SIGSTOP)
+    try:
+        with contextlib.ExitStack() as queue:
+            place = f"{database.address.host}/.s.PGSQL.{database.address.port}"
+            with pytest.raises(BlockingIOError):
+                for _ in range(10_000):
+                    one = queue.enter_context(socket.socket(socket.AF_UNIX))
+                    one.setblocking(False)
+                    one.connect(place)
+            with pytest.raises(DatabaseDown):
+                async with asyncio.timeout(STATEMENT_SECONDS - 5):
+                    await note(database, "first")
+            assert database.pool.silence.fallen
+            await looks(database, 8)
+            assert database.pool.silence.fallen
+    finally:
+        send(pair.primary, signal.SIGCONT)
+    await eventually(lambda: speaks(database))
+    await note(database, "after")
+
+
+async def test_a_host_that_knows_of_no_server(pair: Pair) -> None:
+    """After a host has started anew nobody tells those who wait for an answer from before."""
     database = await pair.database(most=2, replica=None)
     await pair.primary.stop()
-    for _ in range(3):
-        with pytest.raises((DatabaseDown, Contended)):
-            await note(database, "nobody")
-        await asyncio.sleep(SUSPECT_SECONDS)
-    assert not database.pool.silence.fallen
+    database.pool.silence.asked()
+    assert await eventually(lambda: has_fallen(database))
+    database.pool.silence.ended(heard=False)
+    with pytest.raises(DatabaseDown):
+        await note(database, "nobody")
     await pair.primary.start()
+    await eventually(lambda: speaks(database))
+    await note(database, "after")
+
+
+async def test_an_answer_is_an_answer_for_a_while(pair: Pair) -> None:
+    """However long a statement takes, the server is not asked at every look."""
+    database = await pair.database(most=1, replica=None)
+    asked = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+    before = await pair.ask(asked)
+    async with database.reading() as reading:
+        await reading.fetch_value("SELECT pg_sleep($1)", 4 * SUSPECT_SECONDS)
+    # The last one is ours; one more may have been asked before the statement was.
+    assert await pair.ask(asked) - before <= 4 + 2
+
+
+async def test_what_was_done_stands_where_its_connection_is_lost(pair: Pair) -> None:
+    """That a connection cannot be given back is not what whoever had it is told."""
+    database = await pair.database(most=1, replica=None)
+    await database.pool.silence.stop()
+
+    async def read() -> None:
+        async with database.reading() as reading:
+            await reading.fetch_value("SELECT pg_sleep(600)")
+
+    begun = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+    task = asyncio.create_task(read())
+    await eventually(lambda: pair.ask(begun))
+    send(pair.primary, signal.SIGSTOP)
+    try:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert database.pool.failures["gone"] == 1
+    finally:
+        send(pair.primary, signal.SIGCONT)
     await note(database, "after")

@@ -58,7 +58,7 @@ async def test_more_clients_than_allowed(opened: Opening) -> None:
             writer.write(asked)
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         late = asyncio.create_task(house.door.answer(asked))
-        await asyncio.sleep(0.5)
+        await asyncio.wait([late], timeout=0.5)
         assert not late.done()
         assert len(house.inside["orders"][0].taken) == 4
     head, _ = await late

@@ -25,7 +25,7 @@ from tradewind.platform.migrate import migrate
 from tradewind.platform.remote.keys import make_keys
 from tradewind.platform.web.serving import check_free
 from tradewind.split.haproxy import balancer
-from tradewind.split.installing import ensure_installed, find_program
+from tradewind.split.installing import NEEDED, ensure_installed, find_program
 from tradewind.split.keeping import Keepers, Server
 from tradewind.split.plan import Options, Plan, make_plan, public_url
 from tradewind.split.programs import Program, ProgramServer
@@ -50,7 +50,7 @@ async def run_split(settings: Mapping[str, Any], options: Options, console: Cons
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False)
 
-    await ensure_installed(_ours(platform), say)
+    await ensure_installed([NEEDED[name] for name in _ours(platform)], say)
     check_free(platform.host, platform.port)
     with only_one(home):
         plan = make_plan(settings, options, home, secret, _replica_url(platform, home))

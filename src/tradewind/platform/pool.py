@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from tradewind.platform.connections import GONE, Address, DatabaseDown, statements_kept
-from tradewind.platform.silence import Silence
+from tradewind.platform.silence import ANSWER_SECONDS, POOLED_ANSWER_SECONDS, Silence
 
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 20.0
@@ -39,7 +39,11 @@ class Pool:
         """Who waits for a connection."""
         self.failures = {"gone": 0, "contended": 0}
         """Statements and connections that failed so far, by why."""
-        self.silence = Silence(address, self._end_what_is_under_way)
+        self.silence = Silence(
+            address,
+            self._end_what_is_under_way,
+            answer_seconds=POOLED_ANSWER_SECONDS if pooled else ANSWER_SECONDS,
+        )
         self._address = address
         self._pooled = pooled
         self._init = init
@@ -68,7 +72,7 @@ class Pool:
                 max_inactive_connection_lifetime=0,
                 statement_cache_size=statements_kept(pooled=self._pooled),
                 server_settings={"application_name": self._address.user},
-                init=self._init,
+                init=self._make_ready,
                 # Our transactions leave nothing behind: the reset query is a lost round trip.
                 reset=_nothing,
             )
@@ -113,7 +117,22 @@ class Pool:
             yield connection
         finally:
             self._taken.discard(connection)
-            await self._pool.release(connection, timeout=_CONNECT_SECONDS)
+            await self._give_back(self._pool, connection)
+
+    async def _give_back(self, pool: asyncpg.Pool, connection: Any) -> None:
+        try:
+            await pool.release(connection, timeout=_CONNECT_SECONDS)
+        except GONE:
+            # The driver has ended it. What was done with it, or went wrong, stands all the same.
+            self.failures["gone"] += 1
+
+    async def _make_ready(self, connection: Any) -> None:
+        try:
+            await self._init(connection)
+        except BaseException:
+            # Not closed, as the driver would: for that it waits for the server, without an end.
+            connection.terminate()
+            raise
 
     def _end_what_is_under_way(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -4,7 +4,8 @@ A server that is stopped, or cut off without a word, closes nothing: every state
 its own time-out, and whoever came after for a connection. So where statements wait and none is
 answered for a second, somebody asks on a connection of his own, which needs no lock and no disk.
 Where that is not answered either, what is under way is ended, and new work is refused at once,
-until the server speaks again.
+until the server speaks again. Only the server's own word counts: that its host refuses connections,
+or has no room for more, answers nobody who waits.
 """
 
 import asyncio
@@ -14,24 +15,32 @@ from collections.abc import Callable
 import asyncpg
 import structlog
 
-from tradewind.platform.connections import GONE, Address
+from tradewind.platform.connections import Address
 from tradewind.platform.lifecycle import Worker
 
 LOOK_SECONDS = 0.25
 SUSPECT_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
+POOLED_ANSWER_SECONDS = 5.0
+"""Behind a pooler one may have to wait for those who wait for a lock: `lock_timeout` and some."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Silence:
-    """Watches one server for one role's pool; `broken` is called when it has fallen silent."""
+    """Watches one server for one role's pool; `broken` is called when it has fallen silent.
 
-    def __init__(self, address: Address, broken: Callable[[], None]) -> None:
+    `answer_seconds`: how long it may take to answer, once it is suspected.
+    """
+
+    def __init__(
+        self, address: Address, broken: Callable[[], None], *, answer_seconds: float
+    ) -> None:
         self.fallen = False
         """Whether it is silent now."""
         self._address = address
         self._broken = broken
+        self._answer_seconds = answer_seconds
         self._waiting = 0
         self._quiet_since = time.monotonic()
         self._looking = Worker(f"silence of {address.user}", self._look, every_seconds=LOOK_SECONDS)
@@ -64,11 +73,13 @@ class Silence:
         if not self.fallen and not self._suspected():
             return False
         speaks = await self._speaks()
-        if self.fallen and speaks:
-            self.fallen = False
-            _log.warning("database answers again", role=self._address.user)
+        if speaks:
+            self._quiet_since = time.monotonic()
+            if self.fallen:
+                self.fallen = False
+                _log.warning("database answers again", role=self._address.user)
         # Where this process itself was held up, statements have been answered in the meantime.
-        elif not self.fallen and not speaks and self._suspected():
+        elif not self.fallen and self._suspected():
             self.fallen = True
             _log.error("database hangs", role=self._address.user)
             self._broken()
@@ -78,9 +89,9 @@ class Silence:
         return bool(self._waiting) and time.monotonic() - self._quiet_since >= SUSPECT_SECONDS
 
     async def _speaks(self) -> bool:
-        """Whether it says anything in time; its host says at once that nobody is there."""
+        """Whether the server says anything in time, be it that it cannot now."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 connection = await asyncpg.connect(
                     **self._address.arguments(), statement_cache_size=0
                 )
@@ -88,8 +99,8 @@ class Silence:
                     await connection.fetchval("SELECT 1")
                 finally:
                     connection.terminate()
-        except TimeoutError:
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
             return False
-        except (*GONE, asyncpg.PostgresError):
+        except asyncpg.PostgresError:
             return True
         return True

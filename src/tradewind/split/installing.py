@@ -38,9 +38,6 @@ NEEDED: Mapping[str, Needed] = {
     ),
     "epmd": Needed(("epmd",), "rabbitmq-server", "erlang"),
     "balancer": Needed(("haproxy",), "haproxy", "haproxy"),
-    "pooler": Needed(("pgbouncer",), "pgbouncer", "pgbouncer"),
-    # No server, but what tests come by HTTP/2 with.
-    "client": Needed(("curl",), "curl", "curl"),
 }
 # Where distributions put servers; the search path of ordinary users often lacks it.
 _BESIDE_THE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin")
@@ -54,9 +51,9 @@ def find_program(name: str) -> str:
     return found
 
 
-async def ensure_installed(names: Iterable[str], say: Callable[[str], None]) -> None:
+async def ensure_installed(needed: Iterable[Needed], say: Callable[[str], None]) -> None:
     """Returns when all of these are here; raises ServersMissing where they cannot be had."""
-    missing = [NEEDED[name] for name in names if _found(NEEDED[name]) is None]
+    missing = [one for one in needed if _found(one) is None]
     if not missing:
         return
     packages = sorted({one.debian for one in missing})
