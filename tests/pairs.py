@@ -91,6 +91,27 @@ class Pair:
         """It replays again."""
         await self.ask("SELECT pg_wal_replay_resume()", replica=True)
 
+    @asynccontextmanager
+    async def commits_held(self) -> AsyncGenerator[None]:
+        """The primary flushes commits but lets nobody see them: it waits for a replica that is not
+        there. On leaving they go on.
+        """
+        await self.set("synchronous_standby_names", "nobody")
+        try:
+            yield
+        finally:
+            await self.set("synchronous_standby_names", "")
+
+    async def set(self, name: str, value: str) -> None:
+        """Sets one of the primary's parameters."""
+        await self.ask(f"ALTER SYSTEM SET {name} = '{value}'")
+        await self.ask("SELECT pg_reload_conf()")
+
+        async def known() -> bool:
+            return await self.ask(f"SHOW {name}") == value
+
+        await eventually(known)
+
     async def end(self) -> None:
         """Closes all connections of `database`."""
         for database in self._opened:
@@ -123,6 +144,12 @@ async def note(database: Database, what: str = "something") -> None:
     """One row more."""
     async with database.statement() as tx:
         await tx.execute("INSERT INTO effects (what) VALUES ($1)", what)
+
+
+async def note_in_transaction(database: Database) -> None:
+    """The same, with a BEGIN and a COMMIT."""
+    async with database.transaction() as tx:
+        await tx.execute("INSERT INTO effects (what) VALUES ('something')")
 
 
 async def count(reading: Reading) -> int:

@@ -2,17 +2,27 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from pairs import Pair, count, note, open_pair, reads, taken_back, where
+from pairs import (
+    Pair,
+    count,
+    note,
+    note_in_transaction,
+    open_pair,
+    reads,
+    taken_back,
+    where,
+)
 from shop import eventually
-from tradewind.platform import consistency
-from tradewind.platform.database import DatabaseDown, Reading
+from tradewind.platform import commits, consistency
+from tradewind.platform.database import Database, DatabaseDown, Reading
 from tradewind.platform.errors import NotFound
 
 pytestmark = pytest.mark.asyncio
@@ -148,6 +158,97 @@ async def test_time_never_goes_back(pair: Pair) -> None:
         figures = reads(reader).figures
         assert figures.replica_reads > 20, figures
         assert figures.fallbacks["behind"] + figures.fallbacks["resting"] > 0, figures
+
+
+@asynccontextmanager
+async def shown_by_the_replica_only(
+    pair: Pair, reader: Database, write: Callable[[Database], Awaitable[None]]
+) -> AsyncGenerator[None]:
+    """A row that `reader` was shown, but the primary does not show yet; then the replica stops."""
+    writer = await pair.database()
+    await note(writer)
+    await taken_back(reader)
+    async with pair.commits_held():
+        writing = asyncio.create_task(write(writer))
+
+        async def shown() -> bool:
+            return await reader.read(count) == 2
+
+        await eventually(shown)
+        assert not writing.done()
+        assert await pair.ask("SELECT count(*) FROM trial.effects") == 1
+        await pair.pause()
+        await pair.ask("SELECT pg_logical_emit_message(false, 'tradewind', 'more', true)")
+        yield
+    await writing
+
+
+@pytest.mark.parametrize("track_activities", ["on", "off"])
+@pytest.mark.parametrize("write", [note, note_in_transaction])
+async def test_the_primary_shows_what_the_replica_did(
+    pair: Pair, write: Callable[[Database], Awaitable[None]], track_activities: str
+) -> None:
+    """A commit is on its way to replicas before the primary shows it; whoever asks that next, waits
+    for it, also where the server does not say what it is doing.
+    """
+    await pair.set("track_activities", track_activities)
+    reader = await pair.database()
+    async with shown_by_the_replica_only(pair, reader, write):
+        reading = asyncio.create_task(reader.read(count))
+
+        async def asked_primary() -> bool:
+            return reads(reader).figures.primary_reads > 0
+
+        await eventually(asked_primary)
+        await asyncio.wait({reading}, timeout=0.3)
+        assert not reading.done()
+    assert await reading == 2
+    assert reads(reader).figures.fallbacks["behind"] == 1
+
+
+async def test_commits_that_hang_are_not_waited_for_long(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then what was shown already is to be had from the replica only, for who may read there."""
+    monkeypatch.setattr(commits, "SETTLE_SECONDS", 0.3)
+    reader = await pair.database()
+    async with shown_by_the_replica_only(pair, reader, note):
+        with pytest.raises(DatabaseDown, match="commits hang"):
+            await reader.read(count)
+        assert await reader.read(count, stale_ok=True) == 2
+        assert reads(reader).figures.stale_reads == 1
+
+
+async def test_who_only_writes_is_not_waited_for(pair: Pair) -> None:
+    """A transaction that is open for long commits nothing yet, whether it works or waits."""
+    writer, reader = await pair.database(), await pair.database()
+    begun, held = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        async with writer.transaction() as tx:
+            await tx.execute("INSERT INTO effects (what) VALUES ('later')")
+            begun.set()
+            await held.wait()
+            await tx.execute("INSERT INTO effects (what) SELECT pg_advisory_xact_lock(1)::text")
+
+    async def works() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return bool(await pair.ask(waiting))
+
+    writing = asyncio.create_task(write())
+    await begun.wait()
+    await pair.pause()
+    await note(reader)
+    assert await reader.read(count) == 1
+    async with reader.reading() as holder:
+        await holder.fetch("SELECT pg_advisory_lock(1)")
+        held.set()
+        await eventually(works)
+        assert await reader.read(count) == 1
+        assert not writing.done()
+        await holder.fetch("SELECT pg_advisory_unlock(1)")
+    await writing
+    assert await reader.read(count) == 3
 
 
 async def test_a_read_that_hangs_is_repeated(pair: Pair) -> None:

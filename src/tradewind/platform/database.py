@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 
 from tradewind.platform.clock import Clock
+from tradewind.platform.commits import COMMITS_ITSELF, COMMITTING, Commits
 from tradewind.platform.connections import (
     CONTENDED,
     GONE,
@@ -152,7 +153,8 @@ class Database:
         self._flushed = position(FLUSHED) if replicated or replica is not None else None
         self._settled = position(SETTLED)
         if replica is not None and self._flushed is not None:
-            self.replica = Replica(replica, self._flushed, self._settled, most=most)
+            commits = Commits(address.user, self._list_commits)
+            self.replica = Replica(replica, self._flushed, self._settled, commits, most=most)
 
     async def open(self) -> None:
         """Connects; raises DatabaseDown where nobody answers. A replica may answer later."""
@@ -222,6 +224,10 @@ class Database:
         if self.replica is None:
             return await there()
         return await self.replica.read(here, there, stale_ok=stale_ok)
+
+    async def _list_commits(self) -> list[str]:
+        async with self.reading() as reading:
+            return await reading.fetch_value(COMMITTING)
 
     async def _set_clock(self, connection: Any) -> None:
         before = time.monotonic()
@@ -331,7 +337,7 @@ class Database:
 
 
 class _Single:
-    """A connection for one statement."""
+    """A connection for one statement, which the server is told commits itself."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -340,7 +346,8 @@ class _Single:
         if self._connection is None:
             raise RuntimeError("a second statement where one was promised")
         connection, self._connection = self._connection, None
-        return getattr(connection, name)
+        call = getattr(connection, name)
+        return lambda query, *arguments: call(COMMITS_ITSELF + query, *arguments)
 
 
 async def _rollback(connection: Any) -> None:

@@ -3,9 +3,10 @@
 That is whatever was acknowledged to anybody before the read began: the primary's flushed position,
 asked then, once for all who read at that moment. So nobody sees time go back or misses a write
 (P10), with a token or without. A replica that is behind is waited for 50 ms; one that fails, hangs
-or stays behind is left alone, reads go to the primary, and a worker beside takes it back when it
-has caught up. Only where the primary does not answer at all may catalogue reads be stale, and even
-then not older than the client's own token.
+or stays behind is left alone, reads go to the primary (after the commits that a replica may have
+shown already, `commits`), and a worker beside takes it back when it has caught up. Only where the
+primary does not answer at all may catalogue reads be stale, and even then not older than the
+client's own token.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from tradewind.platform.commits import Commits
 from tradewind.platform.connections import GONE, Address, Contended, DatabaseDown
 from tradewind.platform.consistency import needed_position
 from tradewind.platform.errors import StoreError, Unavailable
@@ -84,12 +86,18 @@ class _Line(msgspec.Struct):
 class Replica:
     """One replica of one primary, for one role. Its address is a server's own, never a pooler's.
 
-    `most`: connections for reads; `primary` is the primary's position, and asking `settled` makes
-    the primary flush all it has.
+    `most`: connections for reads; `primary` is the primary's position, `commits` are those under
+    way there, and asking `settled` makes it flush all it has.
     """
 
     def __init__(
-        self, address: Address, primary: Position, settled: Position, *, most: int
+        self,
+        address: Address,
+        primary: Position,
+        settled: Position,
+        commits: Commits,
+        *,
+        most: int,
     ) -> None:
         self.figures = Figures()
         self.resting = False
@@ -100,6 +108,7 @@ class Replica:
         self._address = address
         self._primary = primary
         self._settled = settled
+        self._commits = commits
         self._seats = asyncio.Semaphore(most)
         self._free: list[_Line] = []
         self._closed = False
@@ -130,6 +139,7 @@ class Replica:
             return found.answer
         self.figures.primary_reads += 1
         try:
+            await self._commits.settled()
             return await there()
         except DatabaseDown:
             if stale_ok and not silent and (found := await self._stale(here)) is not None:
