@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from tradewind.platform.database import Database, DatabaseDown, Reading
 from tradewind.platform.errors import NotFound
 
 pytestmark = pytest.mark.asyncio
+
+Writing = Callable[[Database], Coroutine[None, None, None]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -162,7 +164,7 @@ async def test_time_never_goes_back(pair: Pair) -> None:
 
 @asynccontextmanager
 async def shown_by_the_replica_only(
-    pair: Pair, reader: Database, write: Callable[[Database], Awaitable[None]]
+    pair: Pair, reader: Database, write: Writing
 ) -> AsyncGenerator[None]:
     """A row that `reader` was shown, but the primary does not show yet; then the replica stops."""
     writer = await pair.database()
@@ -186,7 +188,7 @@ async def shown_by_the_replica_only(
 @pytest.mark.parametrize("track_activities", ["on", "off"])
 @pytest.mark.parametrize("write", [note, note_in_transaction])
 async def test_the_primary_shows_what_the_replica_did(
-    pair: Pair, write: Callable[[Database], Awaitable[None]], track_activities: str
+    pair: Pair, write: Writing, track_activities: str
 ) -> None:
     """A commit is on its way to replicas before the primary shows it; whoever asks that next, waits
     for it, also where the server does not say what it is doing.

@@ -347,7 +347,11 @@ class _Single:
             raise RuntimeError("a second statement where one was promised")
         connection, self._connection = self._connection, None
         call = getattr(connection, name)
-        return lambda query, *arguments: call(COMMITS_ITSELF + query, *arguments)
+
+        def alone(query: str, *arguments: Any) -> Awaitable[Any]:
+            return call(COMMITS_ITSELF + query, *arguments)
+
+        return alone
 
 
 async def _rollback(connection: Any) -> None:
