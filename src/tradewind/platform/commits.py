@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import LiteralString
 
+import structlog
+
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.connections import DatabaseDown
 
@@ -24,8 +26,10 @@ COMMITTING: LiteralString = """
 SELECT coalesce(array_agg(pid || ' ' || backend_xid), '{}')
 FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND backend_xid IS NOT NULL
-  AND (query ^@ 'COMMIT' OR query ^@ '/* commits itself */' OR state = 'disabled')
+  AND (query ^@ 'COMMIT' OR query ^@ $1 OR state = 'disabled')
 """
+"""$1 is COMMITS_ITSELF."""
+_log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 0.001
 _LONGEST_PAUSE_SECONDS = 0.05
 _WAITING_MOST = 100_000
@@ -38,6 +42,7 @@ class Commits:
     """The commits of one role; `listing` is asked once for all who want to know at that moment."""
 
     def __init__(self, name: str, listing: Listing) -> None:
+        self._name = name
         self._listing = listing
         self._asking = Coalescer(
             f"commits of {name}",
@@ -48,15 +53,18 @@ class Commits:
 
     async def settled(self) -> None:
         """Returns when all that was flushed before the call can be seen; raises DatabaseDown."""
+        left, pause_seconds = frozenset[str](), _FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                left, pause_seconds = await self._asking.submit(None), _FIRST_PAUSE_SECONDS
+                left = await self._asking.submit(None)
                 while left:
                     await asyncio.sleep(pause_seconds)
                     pause_seconds = min(pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
                     left &= await self._asking.submit(None)
         except TimeoutError:
-            raise DatabaseDown("commits hang: what was shown elsewhere is not here yet") from None
+            # None: not even that was answered. Else they are "pid xid", for whoever looks them up.
+            _log.warning("commits hang", role=self._name, sessions=sorted(left) or None)
+            raise DatabaseDown("the database finishes no commits; try again shortly") from None
 
     async def _answer_all(self, waiting: list[None]) -> Sequence[frozenset[str]]:
         return [frozenset(await self._listing())] * len(waiting)

@@ -227,7 +227,7 @@ class Database:
 
     async def _list_commits(self) -> list[str]:
         async with self.reading() as reading:
-            return await reading.fetch_value(COMMITTING)
+            return await reading.fetch_value(COMMITTING, COMMITS_ITSELF)
 
     async def _set_clock(self, connection: Any) -> None:
         before = time.monotonic()
