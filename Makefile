@@ -41,8 +41,9 @@ run: $(VENV)/.run
 run-split: $(VENV)/.run
 	@exec $(BIN)/tradewind split $(ARGS)
 
-# What the tests start besides PostgreSQL: installed on Debian and Ubuntu as root, else named.
-$(VENV)/.servers: $(VENV)/.dev
+# What tests and topologies start besides PostgreSQL: installed on Debian and Ubuntu as root, else
+# named.
+$(VENV)/.servers: tests/servers_here.py $(VENV)/.dev
 	@$(BIN)/python -m tests.servers_here
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""`python -m tests.servers_here`: the programs that tests start; installed, or named if missing."""
+"""`python -m tests.servers_here`: what tests and benches start; installed, or named if missing."""
 
 import asyncio
 import sys
@@ -9,8 +9,9 @@ ALL = (
     *NEEDED.values(),
     Needed(("pgbouncer",), "pgbouncer", "pgbouncer"),
     Needed(("curl",), "curl", "curl"),
+    Needed(("wrk",), "wrk", "wrk"),
 )
-"""What a split store needs, a pooler, and a client that speaks HTTP/2."""
+"""What a split store needs, a pooler, a client that speaks HTTP/2, and the topologies' load."""
 
 
 def main() -> None:
