@@ -28,11 +28,14 @@ ADDRESS = {
 }
 STAFF = ("staff@example.com", "a long passphrase for staff")
 PATIENCE_SECONDS = 30.0
+# One for the whole run: a port that was given to a test is given to no other one, though nobody
+# listens there yet, or nobody for a while.
+_PORTS = Ports(0)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    return Ports(0).take()
+    """A loopback port that nobody listens on just now, and that no other test was given."""
+    return _PORTS.take()
 
 
 def key() -> dict[str, str]:

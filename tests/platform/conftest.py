@@ -7,16 +7,11 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
+from shop import free_port
 from tradewind.platform.web.asgi import Application
 from tradewind.platform.web.serving import ServingSettings, serve
-from tradewind.split.ports import Ports
 
 PATIENCE_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    return Ports(0).take()
 
 
 class Served:

@@ -66,7 +66,8 @@ def make_plan(
 ) -> Plan:
     """The whole topology. Raises ConfigError and ListenFailed; `replica` is the URL of ours."""
     platform: PlatformSettings = settings[""]
-    folder, ports = home / "split", Ports(options.first_port)
+    # The balancer is started last: until then nobody sees that its port is taken.
+    folder, ports = home / "split", Ports(options.first_port, promised=[platform.port])
     servers: list[tuple[Program, ...]] = []
     reached_by: dict[str, str] = {}
     evictions: dict[str, Eviction] = {"sessions": SESSIONS_EVICTION, "cache": CACHE_EVICTION}

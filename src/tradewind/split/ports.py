@@ -1,6 +1,7 @@
 """Which port is whose; one rule: the same order every time, so that they can be known by heart."""
 
 import random
+from collections.abc import Iterable
 
 from tradewind.platform.web.serving import ListenFailed, check_free
 
@@ -12,17 +13,22 @@ _TRIES = 200
 
 
 class Ports:
-    """Ports of loopback, one after the other from `first` on; with 0, whichever are free."""
+    """Ports of loopback, one after the other from `first` on; with 0, whichever are free.
 
-    def __init__(self, first: int) -> None:
+    `promised` are somebody's already, though nobody listens there yet.
+    """
+
+    def __init__(self, first: int, *, promised: Iterable[int] = ()) -> None:
         self._next = first
-        self._taken: set[int] = set()
+        self._taken = set(promised)
 
     def take(self) -> int:
         """The next one; raises ListenFailed where somebody else has it."""
         if not self._next:
             return self._free()
         port, self._next = self._next, self._next + 1
+        if port in self._taken:
+            raise ListenFailed(f"port {port} is wanted twice: choose another --first-port")
         check_free(LOOPBACK, port)
         return port
 
