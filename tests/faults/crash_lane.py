@@ -41,6 +41,12 @@ _KEPT = """
 """
 Place = tuple[str, int]
 """What the probe was told, and for the how manyeth time."""
+TIMELESS = {
+    "TRADEWIND_ORDERS_CHARGE_SECONDS": "600",
+    "TRADEWIND_USERS_SESSION_CACHE_SECONDS": "0",
+}
+"""How long something takes decides nothing: a process that was held up while its places were noted
+would have asked once more, and no other one would ever come to that place."""
 
 
 class Ending:
@@ -72,8 +78,8 @@ class Lane:
         self.ending = Ending()
         self.loop = asyncio.new_event_loop()
         make = StillStore.make
-        self.doomed = asyncio.run(make(owner, probe=self.ending))
-        self.lasting = asyncio.run(make(owner))
+        self.doomed = asyncio.run(make(owner, TIMELESS, probe=self.ending))
+        self.lasting = asyncio.run(make(owner, TIMELESS))
         self.bearer = self.staff = self.sku = self.scarce = ""
         self.told: list[Answered] = []
 
