@@ -32,6 +32,7 @@ QUICK = {
 }
 """What is left half done is taken up soon."""
 LATER = frozenset({"idempotency_key_in_progress"})
+_ASKED_AT_ONCE = 20
 
 
 class RunningStore:
@@ -169,8 +170,8 @@ class Wish:
         self.wrong: list[str] = []
         self.longest_seconds = 0.0
 
-    async def send(self, client: httpx.AsyncClient) -> None:
-        """Once; whatever comes is written down."""
+    async def send(self, client: httpx.AsyncClient) -> bool:
+        """Once; whatever comes is written down. Answers whether it was an end."""
         started = time.monotonic()
         try:
             told = await client.post(
@@ -178,33 +179,32 @@ class Wish:
             )
         except httpx.TransportError as error:
             self.heard[type(error).__name__] += 1
-            return
+            return False
         finally:
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - started)
         if told.status_code in self.unclear:
             # The balancer's word for an instance that left in the middle: nobody knows what was.
             self.heard[str(told.status_code)] += 1
-            return
+            return False
         if told.status_code == 503 or (told.status_code == 409 and told.json()["code"] in LATER):
             self.heard[str(told.status_code)] += 1
             if "retry-after" not in told.headers:
                 self.wrong.append(f"no Retry-After: {told.text}")
-            return
+            return False
         answer = (told.status_code, told.content)
         if told.status_code >= 500:
             self.wrong.append(told.text)
         if self.answer is not None and self.answer != answer:
             self.wrong.append(f"first {self.answer}, then {answer}")
         self.answer = answer
+        return True
 
     async def insist(self, client: httpx.AsyncClient) -> None:
-        """Until there is an answer; a breath between tries, as Retry-After asks for."""
+        """Until it is told an end; a breath between tries, as Retry-After asks for."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        while self.answer is None:
-            await self.send(client)
-            if self.answer is None:
-                assert asyncio.get_running_loop().time() < deadline, self.heard
-                await asyncio.sleep(0.2)
+        while not await self.send(client):
+            assert asyncio.get_running_loop().time() < deadline, self.heard
+            await asyncio.sleep(0.2)
 
 
 class Crowd:
@@ -259,9 +259,20 @@ class Crowd:
 
     async def ask_again(self) -> None:
         """Every wish, acknowledged or not, once more with its key: each has one end."""
-        limits = httpx.Limits(max_connections=20)
-        async with httpx.AsyncClient(base_url=self.store.base, timeout=60, limits=limits) as client:
-            await asyncio.gather(*(wish.insist(client) for wish in self.wishes))
-            await asyncio.gather(*(wish.send(client) for wish in self.wishes))
+        async with httpx.AsyncClient(base_url=self.store.base, timeout=60) as client:
+            await self._insist(client, [wish for wish in self.wishes if wish.answer is None])
+            await self._insist(client, self.wishes)
         wrong = [fault for wish in self.wishes for fault in wish.wrong]
         assert not wrong, wrong[:5]
+
+    async def _insist(self, client: httpx.AsyncClient, wishes: list[Wish]) -> None:
+        """A few at a time, so that each one's patience is its own: after a long fault there are
+        thousands, which a slow machine takes minutes for.
+        """
+        left = iter(wishes)
+
+        async def one_after_the_other() -> None:
+            for wish in left:
+                await wish.insist(client)
+
+        await asyncio.gather(*(one_after_the_other() for _ in range(_ASKED_AT_ONCE)))
