@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from faults.running import PATIENCE_SECONDS, RunningStore
-from shop import Front
+from shop import Front, eventually
 from tradewind.platform.embedded.home import Home
 from tradewind.platform.embedded.leftovers import find_processes
-from tradewind.split.standing import told_parts
+from tradewind.split.standing import split_folder, told_parts
 from tradewind.topology.services import SERVICES
 
 FIRST_STAFF = "staff@tradewind.example"
@@ -54,6 +54,28 @@ class RunningSplit(RunningStore):
         while self.restarts(part) <= restarts:
             assert asyncio.get_running_loop().time() < deadline, self.said[-20:]
             await asyncio.sleep(0.05)
+
+    async def is_balanced(self) -> None:
+        """Waits until the balancer sees every instance up: one that is back is not asked at once.
+
+        Whoever takes the next one away before that leaves nobody to go to.
+        """
+
+        async def all_up() -> bool:
+            states = [state for service in SERVICES for state in await self.states(service)]
+            return set(states) == {"UP"}
+
+        await eventually(all_up, PATIENCE_SECONDS)
+
+    async def states(self, service: str) -> list[str]:
+        """What the balancer thinks of each instance of a service, as `UP`, `DOWN` or `NOLB`."""
+        control = split_folder(self.home) / "haproxy" / "control"
+        reader, writer = await asyncio.open_unix_connection(str(control))
+        writer.write(b"show stat " + service.encode() + b" 4 -1\n")
+        lines = (await reader.read()).decode().strip().splitlines()
+        writer.close()
+        column = lines[0].split(",").index("status")
+        return [line.split(",")[column].split(" ")[0] for line in lines[1:] if line]
 
     def restarts(self, part: str) -> int:
         """How often it was started again."""
