@@ -19,8 +19,8 @@ from notifications.parts import (
     Service,
     broken_invariants,
     eventually,
-    free_port,
 )
+from shop import free_port
 from tradewind.notifications.service import NotificationsSettings, local
 from tradewind.platform.config import PlatformSettings
 from tradewind.platform.database import Address, Database

@@ -1,7 +1,6 @@
 """What the tests of notifications work with: a service without its workers, mail servers."""
 
 import asyncio
-import socket
 import uuid
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -146,13 +145,6 @@ async def eventually(question: Callable[[], Any], patience: float = PATIENCE_SEC
         await asyncio.sleep(0.01)
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Mailbox:
     """What a mail server took, and how it is to behave."""
 
@@ -217,7 +209,11 @@ class MailServer(Controller):
 
     def __init__(self, mailbox: Mailbox, port: int, **options: Any) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  its options are untyped
-            mailbox, hostname="127.0.0.1", port=port, **options
+            mailbox,
+            hostname="127.0.0.1",
+            port=port,
+            ready_timeout=PATIENCE_SECONDS,
+            **options,
         )
         self.mailbox = mailbox
         self.url = f"smtp://127.0.0.1:{port}?starttls=never"
