@@ -106,6 +106,7 @@ async def test_old_notes(service: Service) -> None:
 async def test_export(service: Service) -> None:
     """An export holds all that is held about one person, nothing of others, and no live secret."""
     user_id = new_id()
+    service.stop_time()
     for _ in range(25):
         await service.handle(*one_of_each(user_id, "ann@example.com"))
     await service.handle(*one_of_each(new_id(), "other@example.com"))

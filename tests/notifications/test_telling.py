@@ -92,6 +92,7 @@ async def test_two_processes_at_once(make: Make) -> None:
 
 async def test_the_tables_have_the_last_word(service: Service) -> None:
     """Even past the inbox, one cause makes one mail and one entry of a kind."""
+    service.stop_time()
     for event in one_of_each(new_id(), "ann@example.com"):
         for reaction in REACTIONS[type(event)]:
             for _ in range(2):
@@ -183,6 +184,7 @@ async def test_nobody_to_write_to(service: Service) -> None:
 
 async def test_an_address_registered_again_and_again(service: Service) -> None:
     """Whoever registers a taken address over and over cannot flood its owner's mailbox."""
+    service.stop_time()
     event = address_already_registered()
     await service.handle(*[event] * 5)
     await service.handle(event)
