@@ -145,16 +145,25 @@ async def test_nobody_listens(make: Make, mail_server: MakeServer) -> None:
     assert {status for status, _ in await states(service)} == {"sent"} and len(ids(server)) == 30
 
 
-async def test_a_dead_server_is_left_alone(make: Make, mail_server: MakeServer) -> None:
-    """After a failure nothing is claimed until the pause is over."""
+async def test_a_dead_server_is_left_alone(
+    make: Make, mail_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failure nothing is claimed until the pause is over, and then something is."""
     service = await make(smtp_url=mail_server(start=False).url)
     await service.take([message_of(order_placed()) for _ in range(3)])
+    # Its time stands still: the pause is half a second at most, and a machine may be slower.
+    now = [service.delivery._now()]
+    monkeypatch.setattr(service.delivery, "_now", lambda: now[0])
     await service.delivery.deliver_once()
     before = await states(service)
     assert await service.delivery.deliver_once() is False
     assert await states(service) == before
     leased = await service.rows("SELECT id FROM messages WHERE leased_until IS NOT NULL")
     assert leased == []
+    now[0] = service.delivery._quiet_until
+    await service.hasten()
+    await service.delivery.deliver_once()
+    assert await states(service) != before
 
 
 async def test_a_server_that_never_answers(make: Make) -> None:
