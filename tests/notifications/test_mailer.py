@@ -59,6 +59,7 @@ async def test_the_worker_is_woken(make: Make, mail_server: MakeServer) -> None:
     service.context.mail_bell.wake = mailer.wake
     mailer._every_seconds = 3600
     mailer.start()
+    await eventually(lambda: mailer.steps == 1)
     await service.handle(order_placed())
     await eventually(lambda: server.mailbox.taken)
     await mailer.stop()
