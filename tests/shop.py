@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import asyncpg
 import httpx
@@ -28,6 +28,10 @@ ADDRESS = {
 }
 STAFF = ("staff@example.com", "a long passphrase for staff")
 PATIENCE_SECONDS = 30.0
+WAITED_FOR: LiteralString = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))
+"""
+"""Asked inside a transaction: whether another one waits for what this one has locked."""
 # One for the whole run: a port that was given to a test is given to no other one, though nobody
 # listens there yet, or nobody for a while.
 _PORTS = Ports(0)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from products.importing import broken_invariants
-from shop import NewStore, Shop, eventually
+from shop import WAITED_FOR, NewStore, Shop, eventually
 from tradewind.platform.ids import new_id
 from tradewind.products.store import categories
 
@@ -248,9 +248,7 @@ async def test_placing_while_moving(store: Shop) -> None:
         making = asyncio.create_task(store.product(categories=[leaf["id"]]))
 
         async def waits() -> bool:
-            return making.done() or await tx.fetch_value(
-                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
-            )
+            return making.done() or await tx.fetch_value(WAITED_FOR)
 
         await eventually(waits)
         await categories.update_category(tx, replace(moved, parent_id=new_parent))

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from orders.conftest import counters, shared_counter
 from orders.parts import Counter
+from shop import WAITED_FOR
 from tradewind.platform.database import Transaction
 from tradewind.products.actions import stock as actions
 from tradewind.products.actions.stock import Settlement
@@ -131,9 +132,7 @@ async def test_cancellations_lock_in_the_order_of_skus(counter: Counter) -> None
             )
 
     async def wait_until_it_waits(tx: Transaction) -> None:
-        while not await tx.fetch_value(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-        ):
+        while not await tx.fetch_value(WAITED_FOR):
             await asyncio.sleep(0.01)
 
     cancelling = asyncio.create_task(cancel())

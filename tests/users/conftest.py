@@ -158,7 +158,11 @@ class Instance:
             yield
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while waiting > await tx.fetch_value(
-                    "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+                    """
+                    SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                    WHERE NOT granted AND datname = current_database()
+                        AND backend_type = 'client backend'
+                    """
                 ):
                     await asyncio.sleep(0.01)
 
