@@ -15,7 +15,6 @@ import pytest
 from products.importing import CSV, Importer, broken_invariants, saved
 from shop import NewStore, Shop
 from tradewind.platform.database import Reading, Transaction
-from tradewind.platform.outbox import Outbox
 from tradewind.products.actions.imports import ImportReport, import_file
 from tradewind.products.store import imports
 
@@ -49,10 +48,11 @@ async def test_again_changes_nothing(
     before = await saved(importer.context)
     told: list[Any] = []
 
-    async def add(_self: Outbox, _tx: Transaction, events: Any) -> None:
+    async def add(_tx: Transaction, events: Any) -> None:
         told.append(events)
 
-    monkeypatch.setattr(Outbox, "add", add)
+    # Of this store alone: other stores of this process are at work meanwhile.
+    monkeypatch.setattr(importer.context.outbox, "add", add)
     for _ in range(2):
         again = await importer.lines(lines)
         assert (again.unchanged, again.created, again.updated) == (20, 0, 0)
