@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from servers import RedisServer, started_redis
 from shop import SECRET
+from tradewind.platform.clock import Clock
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.redis.connection import RedisLimits
 from tradewind.platform.redis.sessions import RedisAuthenticator, SessionRevoker
@@ -38,12 +39,15 @@ async def pair(
     """Two instances that find sessions in Redis, and tell it of those that end."""
     links = [redis.link(PATIENT) for _ in range(2)]
     made: list[Instance] = []
+    # One clock for both: an entry from the future, as clocks that differ see it, is not believed,
+    # and two that were set while the machine was busy may differ.
+    clock = Clock()
     for link in links:
         instance = await new_instance({"TRADEWIND_USERS_SESSION_CACHE_SECONDS": "0"})
         instance.context.live_sessions._tell = SessionRevoker(link).forget
         application: Any = instance.app._app
         application.state[SESSIONS_STATE_KEY]._authenticator = RedisAuthenticator(
-            instance.running.contract, link, SECRET, instance.database.clock, seconds=FOR_EVER
+            instance.running.contract, link, SECRET, clock, seconds=FOR_EVER
         )
         made.append(instance)
     yield made[0], made[1]
