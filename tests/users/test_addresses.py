@@ -82,9 +82,12 @@ async def test_bad_addresses_are_named(users: Instance, change: dict[str, Any], 
 async def test_the_book_holds_a_hundred(users: Instance) -> None:
     """The hundred-and-first is refused, also where many come at once."""
     me = await users.customer()
-    answers = await asyncio.gather(*(me.post("/v1/me/addresses", json=ADDRESS) for _ in range(110)))
+    for _ in range(80):
+        assert (await me.post("/v1/me/addresses", json=ADDRESS)).status_code == 201
+    # No more than these: each waits for all before it, and for a connection no longer than 5 s.
+    answers = await asyncio.gather(*(me.post("/v1/me/addresses", json=ADDRESS) for _ in range(30)))
     statuses = [answer.status_code for answer in answers]
-    assert (statuses.count(201), statuses.count(409)) == (100, 10)
+    assert (statuses.count(201), statuses.count(409)) == (20, 10)
     refused = [answer for answer in answers if answer.status_code == 409]
     assert refused[0].json()["code"] == "too_many_addresses"
     seen: list[str] = []
