@@ -128,7 +128,7 @@ async def test_a_stale_answer_is_refreshed_beside_and_once() -> None:
 @pytest.mark.asyncio
 async def test_drop_by_tag_forgets_exactly_the_tagged() -> None:
     """Other answers stay; what was dropped is gone at once."""
-    cache = ResponseCache()
+    cache = ResponseCache(clock=Clock())
     await cache.fill("/a", Source())
     await cache.fill("/b", Source([(b"cache-control", b"public"), (b"surrogate-key", b"p2")]))
     assert cache.drop(["p1", "unknown"]) == 1
@@ -142,7 +142,7 @@ async def test_drop_by_tag_forgets_exactly_the_tagged() -> None:
 @pytest.mark.asyncio
 async def test_a_fetch_begun_before_a_drop_is_not_kept() -> None:
     """Its answer may be of the time before; and who asks after the drop does not join it."""
-    cache, source = ResponseCache(), Source(held=True)
+    cache, source = ResponseCache(clock=Clock()), Source(held=True)
     before = asyncio.create_task(cache.fill("/a", source))
     await source.started(1)
     cache.drop(["p1"])
@@ -158,7 +158,7 @@ async def test_a_fetch_begun_before_a_drop_is_not_kept() -> None:
 @pytest.mark.asyncio
 async def test_a_drop_during_the_only_fetch_is_heard() -> None:
     """What that fetch brings is given to its owner and not kept."""
-    cache, source = ResponseCache(), Source(held=True)
+    cache, source = ResponseCache(clock=Clock()), Source(held=True)
     asking = asyncio.create_task(cache.fill("/a", source))
     await source.started(1)
     cache.drop(["p1"])
@@ -170,7 +170,7 @@ async def test_a_drop_during_the_only_fetch_is_heard() -> None:
 @pytest.mark.asyncio
 async def test_a_replaced_fetch_keeps_nothing_after_later_drops() -> None:
     """A fetch that another one replaced no longer hears of drops, so it may not be believed."""
-    cache, source = ResponseCache(), Source(held=True)
+    cache, source = ResponseCache(clock=Clock()), Source(held=True)
     first = asyncio.create_task(cache.fill("/a", source))
     await source.started(1)
     cache.drop(["unrelated"])
@@ -198,7 +198,7 @@ async def test_a_replaced_fetch_keeps_nothing_after_later_drops() -> None:
 )
 async def test_only_what_is_public_is_kept_or_shared(headers: Any, status: int) -> None:
     """The one whose fetch it was gets the answer, the others ask by themselves."""
-    cache, source = ResponseCache(), Source(headers, status, held=True)
+    cache, source = ResponseCache(clock=Clock()), Source(headers, status, held=True)
     mine = asyncio.create_task(cache.fill("/a", source))
     await source.started(1)
     other = asyncio.create_task(cache.fill("/a", source))
@@ -212,7 +212,7 @@ async def test_only_what_is_public_is_kept_or_shared(headers: Any, status: int) 
 @pytest.mark.asyncio
 async def test_memory_is_bounded_and_a_flood_of_once_asked_keys_pushes_nothing_out() -> None:
     """What was asked for twice outlives any number of keys that were asked for once."""
-    cache = ResponseCache(max_bytes=50_000)
+    cache = ResponseCache(clock=Clock(), max_bytes=50_000)
     await cache.fill("/hot", Source())
     assert cache.get("/hot") is not None
     for number in range(500):
@@ -224,7 +224,7 @@ async def test_memory_is_bounded_and_a_flood_of_once_asked_keys_pushes_nothing_o
 @pytest.mark.asyncio
 async def test_an_answer_beyond_its_limit_is_given_and_not_kept() -> None:
     """One giant cannot take all the room."""
-    cache = ResponseCache(max_entry_bytes=1_001)
+    cache = ResponseCache(clock=Clock(), max_entry_bytes=1_001)
     assert body(await cache.fill("/a", Source())) == b"answer 1"
     assert cache.get("/a") is None
 

@@ -13,11 +13,12 @@ import pytest
 import pytest_asyncio
 
 from servers import RedisServer, started_redis
+from shop import eventually
 from tradewind.platform.clock import Clock
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.ids import digest
 from tradewind.platform.principals import Principal
-from tradewind.platform.redis.connection import RedisLimits, RedisLink
+from tradewind.platform.redis.connection import RedisLimits, RedisLink, listed
 from tradewind.platform.redis.sealed import Seal
 from tradewind.platform.redis.sessions import (
     ENDED,
@@ -33,7 +34,9 @@ SECRET = b"secret of the store" * 2
 PATIENT = RedisLimits(call_seconds=10.0, connect_seconds=10.0)
 TOKEN = "token of somebody"
 KEY = session_key(digest(TOKEN))
-BELIEVED_SECONDS = 0.8
+BELIEVED_SECONDS = 60.0
+"""By the clock that stands. Redis goes by its own: no entry shall end before its test does."""
+IN_EARNEST_SECONDS = 0.8
 
 
 class StandingClock(Clock):
@@ -154,14 +157,19 @@ async def test_a_token_of_nobody_is_asked_for_each_time(instances: Instances) ->
 
 async def test_no_token_and_no_address_stands_in_redis(instances: Instances) -> None:
     """Keys are hashes of tokens, and all of it ends by itself within the second."""
-    await instances.one.authenticate(TOKEN)
-    keys, value, left = await instances.raw.ask([("KEYS", "*"), ("GET", KEY), ("PTTL", KEY)])
+    one = RedisAuthenticator(instances.record, instances.links[0], SECRET, instances.clock)
+    looking = [("MULTI",), ("KEYS", "*"), ("GET", KEY), ("PTTL", KEY), ("EXEC",)]
+
+    async def found() -> list[Any] | None:
+        await one.authenticate(TOKEN)
+        (*_, seen) = await instances.raw.ask(looking)
+        return listed(seen, 3) if listed(seen, 3)[0] else None
+
+    keys, value, left = await eventually(found)
     assert keys == [KEY]
     assert TOKEN.encode() not in KEY
-    assert isinstance(value, bytes)
     assert TOKEN.encode() not in value
-    assert isinstance(left, int)
-    assert 0 < left <= BELIEVED_SECONDS * 1000
+    assert 0 < left <= IN_EARNEST_SECONDS * 1000
 
 
 async def test_a_revocation_is_heard_by_every_instance_at_once(instances: Instances) -> None:
@@ -215,7 +223,7 @@ async def test_behind_a_tombstone_the_record_is_asked(instances: Instances) -> N
     assert instances.two.counts.ended == 2
     (left,) = await instances.raw.ask([("PTTL", KEY)])
     assert isinstance(left, int)
-    assert BELIEVED_SECONDS * 1000 < left <= 5_000
+    assert IN_EARNEST_SECONDS * 1000 < left <= 5_000
 
 
 async def test_an_old_copy_is_not_believed_for_a_second(instances: Instances) -> None:
@@ -231,7 +239,7 @@ async def test_an_old_copy_is_not_believed_for_a_second(instances: Instances) ->
 
 async def test_belief_is_counted_from_when_the_lookup_began(instances: Instances) -> None:
     """What was read may be as old as that, however long the answer took."""
-    instances.record.takes_seconds = 0.5
+    instances.record.takes_seconds = BELIEVED_SECONDS - 0.3
     await instances.one.authenticate(TOKEN)
     old = await instances.stored()
     await instances.store(old)
@@ -350,10 +358,12 @@ async def test_a_redis_that_comes_back_empty(tmp_path: Path) -> None:
 async def test_a_redis_that_stopped_and_went_on_brings_nobody_back(tmp_path: Path) -> None:
     """The tombstone was lost meanwhile, and what was kept before is over."""
     async with started_redis(tmp_path / "redis") as redis:
-        instances = Instances(redis, RedisLimits(call_seconds=0.2))
+        instances = Instances(redis)
         await instances.one.authenticate(TOKEN)
         old = await instances.stored()
         redis.send(signal.SIGSTOP)
+        for link in instances.links:
+            link.limits = RedisLimits(call_seconds=0.2)
         await instances.end_session()
         instances.clock.go_on(BELIEVED_SECONDS + 0.01)
         redis.send(signal.SIGCONT)
