@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -28,6 +29,7 @@ ADDRESS = {
 }
 STAFF = ("staff@example.com", "a long passphrase for staff")
 PATIENCE_SECONDS = 30.0
+_MOMENT_SECONDS = 0.05
 WAITED_FOR: LiteralString = """
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))
 """
@@ -57,7 +59,7 @@ def purchase(token: str = "tok_approved", **more: Any) -> dict[str, Any]:
     }
 
 
-async def eventually(question: Callable[[], Awaitable[Any]], patience: float = 20.0) -> Any:
+async def eventually(question: Callable[[], Awaitable[Any]], patience: float = 60.0) -> Any:
     """Asks until the answer is true, and gives it; fails with the last answer."""
     deadline = asyncio.get_running_loop().time() + patience
     while True:
@@ -66,6 +68,26 @@ async def eventually(question: Callable[[], Awaitable[Any]], patience: float = 2
             return answer
         assert asyncio.get_running_loop().time() < deadline, f"never came true: {answer!r}"
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def lived(seconds: float) -> AsyncGenerator[None]:
+    """A time-out in time that this process has lived: moments in which the whole machine stood
+    still, or all went to others, do not count.
+    """
+
+    async def live() -> None:
+        for _ in range(round(seconds / _MOMENT_SECONDS)):
+            await asyncio.sleep(_MOMENT_SECONDS)
+        limit.reschedule(asyncio.get_running_loop().time())
+
+    async with asyncio.timeout(None) as limit:
+        living = asyncio.create_task(live())
+        try:
+            yield
+        finally:
+            living.cancel()
+            await asyncio.wait([living])
 
 
 class Front:
