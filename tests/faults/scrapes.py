@@ -3,6 +3,8 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from shop import eventually
+
 Scraped = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -16,6 +18,17 @@ async def scrape(client: httpx.AsyncClient) -> Scraped:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+async def scrape_known(client: httpx.AsyncClient, *samples: str) -> Scraped:
+    """The first scrape for which these were answered in time."""
+
+    async def known() -> Scraped | None:
+        scraped = await scrape(client)
+        told = [at(scraped, "tradewind_sample_known", sample=sample) for sample in samples]
+        return scraped if all(told) else None
+
+    return await eventually(known)
 
 
 def at(scraped: Scraped, name: str, **labels: str) -> float:

@@ -150,10 +150,13 @@ async def test_one_id_all_the_way(
 
             await eventually(reacted)
     [request] = [one for one in lines if one["event"] == "request"]
-    [reserving] = [one for one in lines if one["event"] == "reserving"]
+    # More than one where the machine is so slow that the call is tried again.
+    reserving = [one for one in lines if one["event"] == "reserving"]
+    assert reserving
     assert request["request_id"] == REQUEST_ID
-    assert REQUEST_ID in (reserving["request_id"], reserving["request_ids"])
-    for one in (request, reserving, *reactions(lines)):
+    for one in reserving:
+        assert REQUEST_ID in (one["request_id"], one["request_ids"])
+    for one in (request, *reserving, *reactions(lines)):
         assert one["trace_id"] == TRACE_ID, one
 
 
