@@ -9,9 +9,12 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import pytest
 
 from faults.spine import open_spine
-from shop import SECRET, eventually
+from shop import PATIENCE_SECONDS, SECRET, eventually
+from tradewind.platform import database as database_module
+from tradewind.platform import replica as replica_module
 from tradewind.platform.database import Address, Database, Reading
 from tradewind.platform.embedded.endpoint import Endpoint, find_replica_endpoint
 from tradewind.platform.embedded.replica import EmbeddedReplica
@@ -82,6 +85,15 @@ class Pair:
             return await connection.fetchval(query, *arguments)
         finally:
             await connection.close()
+
+    async def received(self, position: int) -> None:
+        """Waits until the replica has got, though perhaps not replayed, so much."""
+        got = "SELECT (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint"
+
+        async def has_it() -> bool:
+            return await self.ask(got, replica=True) >= position
+
+        await eventually(has_it)
 
     async def pause(self) -> None:
         """The replica receives, but replays no more."""
@@ -168,13 +180,24 @@ def reads(database: Database) -> Replica:
     return database.replica
 
 
-async def taken_back(database: Database, patience: float = 20.0) -> None:
+async def taken_back(database: Database) -> None:
     """Waits until the replica answers again."""
 
     async def answers() -> bool:
         return not reads(database).resting and await database.read(where)
 
-    await eventually(answers, patience)
+    await eventually(answers)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For databases opened from now on every question to a server has much time.
+
+    For tests that look at who answers, and not at how quick he is. A replica that is behind is
+    still waited for a moment only.
+    """
+    monkeypatch.setattr(database_module, "_POSITION_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(replica_module, "READ_SECONDS", PATIENCE_SECONDS)
 
 
 async def left_alone(database: Database) -> None:

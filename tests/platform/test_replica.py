@@ -18,12 +18,16 @@ from pairs import (
     open_pair,
     reads,
     taken_back,
+    unhurried,
     where,
 )
-from shop import eventually
-from tradewind.platform import commits, consistency
+from shop import PATIENCE_SECONDS, eventually
+from tradewind.platform import commits, consistency, replica
 from tradewind.platform.database import Database, DatabaseDown, Reading
 from tradewind.platform.errors import NotFound
+from tradewind.platform.positions import FLUSHED, WAL_PAGE_BYTES
+
+__all__ = ["unhurried"]
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,6 +67,7 @@ async def test_without_a_replica_the_primary_is_read(pair: Pair) -> None:
     assert await database.token() == 0
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_one_reads_what_another_wrote(pair: Pair) -> None:
     """With replay paused, an acknowledged write is seen by all, at once, from the primary."""
     writer, reader = await pair.database(), await pair.database()
@@ -98,30 +103,28 @@ async def test_a_little_lag_is_waited_for(pair: Pair) -> None:
     await eventually(several)
 
 
-async def test_half_a_record_is_not_waited_for(pair: Pair) -> None:
+@pytest.mark.usefixtures("unhurried")
+async def test_half_a_record_is_not_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody writes much and does not commit: the last page that was flushed for him ends in the
     middle of a record, which nobody can replay. All the same reads are the replica's.
     """
+    monkeypatch.setattr(replica, "CATCH_UP_SECONDS", PATIENCE_SECONDS)
     database, other = await pair.database(), await pair.database(replica=None)
     await taken_back(database)
-    figures, ending = reads(database).figures, asyncio.Event()
-    before = figures.replica_reads
+    await reads(database)._probe.stop()  # it has the rest of the record flushed, as a read has
+    async with other.claim() as tx:  # a transaction that others may be asked in
 
-    async def write() -> None:
-        while not ending.is_set():
-            async with other.transaction() as tx:
-                for _ in range(5):
-                    query = "SELECT repeat(md5(i::text), 3) FROM generate_series(1, 99) i"
-                    await tx.execute(f"INSERT INTO effects (what) {query}")
-                    await asyncio.sleep(0.11)
+        async def read_behind_half_a_record() -> bool:
+            query = "SELECT repeat(md5(i::text), 3) FROM generate_series(1, 99) i"
+            await tx.execute(f"INSERT INTO effects (what) {query}")
+            await asyncio.sleep(0.25)  # whole pages are flushed five times a second
+            asked = database._settled.questions
+            if await pair.ask(FLUSHED) % WAL_PAGE_BYTES == 0:
+                assert await database.read(where)
+            return database._settled.questions > asked
 
-    writing = asyncio.create_task(write())
-    for _ in range(25):
-        await database.read(where)
-        await asyncio.sleep(0.1)
-    ending.set()
-    await writing
-    assert figures.replica_reads - before > 20, figures
+        for _ in range(5):
+            await eventually(read_behind_half_a_record)
 
 
 async def test_time_never_goes_back(pair: Pair) -> None:
@@ -150,19 +153,27 @@ async def test_time_never_goes_back(pair: Pair) -> None:
             assert seen >= least, f"client {client} saw {seen} after {least}"
         return rounds
 
+    def enough() -> bool:
+        """Both have read from the replica for a while, and from the primary in its place."""
+        return all(
+            one.replica_reads > 20 and one.fallbacks["behind"] + one.fallbacks["resting"] > 0
+            for one in (reads(reader).figures for reader in readers)
+        )
+
     async def trouble() -> None:
-        for _ in range(6):
-            await pair.pause()
-            await asyncio.sleep(0.1)
-            await pair.resume()
-            await asyncio.sleep(0.5)
-        ending.set()
+        try:
+            for rounds in itertools.count(1):
+                await pair.pause()
+                await asyncio.sleep(0.1)
+                await pair.resume()
+                await asyncio.sleep(0.5)
+                if rounds >= 6 and enough():
+                    return
+                assert rounds < 60, [reads(reader).figures for reader in readers]
+        finally:
+            ending.set()
 
     await asyncio.gather(write(), trouble(), *(read(client) for client in range(20)))
-    for reader in readers:
-        figures = reads(reader).figures
-        assert figures.replica_reads > 20, figures
-        assert figures.fallbacks["behind"] + figures.fallbacks["resting"] > 0, figures
 
 
 @asynccontextmanager
@@ -210,6 +221,7 @@ async def test_the_primary_shows_what_the_replica_did(
     assert await reading == 2
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_commits_that_hang_are_not_waited_for_long(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +268,8 @@ async def test_who_only_writes_is_not_waited_for(pair: Pair) -> None:
     assert await reader.read(count) == 3
 
 
-async def test_a_read_that_hangs_is_repeated(pair: Pair) -> None:
+@pytest.mark.usefixtures("unhurried")
+async def test_a_read_that_hangs_is_repeated(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a second the primary is asked."""
 
     async def hang(reading: Reading) -> str:
@@ -265,11 +278,13 @@ async def test_a_read_that_hangs_is_repeated(pair: Pair) -> None:
 
     database = await pair.database()
     await taken_back(database)
+    monkeypatch.setattr(replica, "READ_SECONDS", 0.5)
     assert await database.read(hang) == "here"
     assert reads(database).figures.fallbacks["failed"] == 1
     await taken_back(database)
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_read_that_is_cancelled_is_repeated(pair: Pair) -> None:
     """Replay takes precedence on a replica; that is no fault of it, so it goes on answering."""
 
@@ -285,6 +300,7 @@ async def test_a_read_that_is_cancelled_is_repeated(pair: Pair) -> None:
     assert not reads(database).resting
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_refusal_is_an_answer(pair: Pair) -> None:
     """What a read raises of its own is not asked of the primary again."""
     asked: list[bool] = []
@@ -306,11 +322,13 @@ async def test_a_refusal_is_an_answer(pair: Pair) -> None:
     assert await database.read(where, own_plans=True)
 
 
-async def test_more_reads_than_connections(pair: Pair) -> None:
+@pytest.mark.usefixtures("unhurried")
+async def test_more_reads_than_connections(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all are taken for long, the primary is asked, and the replica is not blamed."""
     database = await pair.database(most=1)
     await taken_back(database)
     await reads(database)._seats.acquire()
+    monkeypatch.setattr(replica, "READ_SECONDS", 0.5)
     assert not await database.read(where)
     assert reads(database).figures.fallbacks["busy"] == 1
     assert not reads(database).resting
@@ -324,6 +342,7 @@ async def test_no_read_of_a_replica_in_a_transaction(pair: Pair) -> None:
             await database.read(count)
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_token_covers_its_write(pair: Pair) -> None:
     """A replica that has replayed the token shows the write."""
     database = await pair.database()
@@ -338,6 +357,7 @@ async def test_a_token_covers_its_write(pair: Pair) -> None:
         assert seen == number
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_token_ahead_of_the_primary(pair: Pair) -> None:
     """Made up, or of another world: only the primary is asked, and nobody waits for it."""
     database = await pair.database()
@@ -350,6 +370,7 @@ async def test_a_token_ahead_of_the_primary(pair: Pair) -> None:
     consistency.enter({})
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_positions_are_shared_by_who_asks_later_only(pair: Pair) -> None:
     """A question under way is not joined: what it answers may be older than who comes now."""
     database = await pair.database()

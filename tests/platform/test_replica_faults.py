@@ -11,11 +11,25 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from pairs import Pair, count, left_alone, note, open_pair, reads, send, taken_back, where
-from shop import eventually
+from pairs import (
+    Pair,
+    count,
+    left_alone,
+    note,
+    open_pair,
+    reads,
+    send,
+    taken_back,
+    unhurried,
+    where,
+)
+from shop import PATIENCE_SECONDS, eventually, lived
 from tradewind.platform import consistency
+from tradewind.platform import replica as replica_module
 from tradewind.platform.database import DatabaseDown, Reading
 from tradewind.split.keeping import Keeper
+
+__all__ = ["unhurried"]
 
 pytestmark = pytest.mark.asyncio
 
@@ -75,7 +89,7 @@ async def test_a_replica_stopped_in_the_middle(pair: Pair, own_plans: bool) -> N
     await note(database)
     await taken_back(database)
     try:
-        async with asyncio.timeout(4):
+        async with lived(4):
             assert not await database.read(read, own_plans=own_plans)
     finally:
         send(pair.replica, signal.SIGCONT)
@@ -130,7 +144,7 @@ async def test_a_replica_that_came_back_with_less(pair: Pair) -> None:
     for _ in range(20):
         await note(database)
     await taken_back(database)
-    known = reads(database).position.known
+    known = reads(database).position.newest
     send(pair.replica, signal.SIGKILL, leader_last=True)
     await pair.replica.wait()
     await pair.replica.stop()
@@ -144,6 +158,7 @@ async def test_a_replica_that_came_back_with_less(pair: Pair) -> None:
     assert await database.read(count) == 20
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_another_server_at_the_same_place(pair: Pair) -> None:
     """What is known of one server is not believed of another, that a new connection leads to."""
     database = await pair.database()
@@ -156,6 +171,7 @@ async def test_another_server_at_the_same_place(pair: Pair) -> None:
     assert replica.figures.fallbacks["restarted"] == 1
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_new_connection_is_asked_first(pair: Pair) -> None:
     """The position of before is not believed of what a new connection leads to, untried."""
     database = await pair.database()
@@ -179,6 +195,7 @@ async def test_a_replica_of_something_else(pair: Pair, tmp_path: Path) -> None:
     assert not await database.read(where)
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_browsing_outlives_the_primary(pair: Pair) -> None:
     """With the primary gone catalogue reads are stale at worst; others say that it is down."""
     database = await pair.database()
@@ -224,6 +241,7 @@ async def test_a_stopped_primary(pair: Pair) -> None:
     assert await database.read(count, stale_ok=True) == 2
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_stale_is_never_older_than_the_token(pair: Pair) -> None:
     """Who shows a token that the replica has not replayed is refused, rather than shown less."""
     database = await pair.database()
@@ -242,24 +260,35 @@ async def test_stale_is_never_older_than_the_token(pair: Pair) -> None:
     consistency.enter({})
 
 
-async def test_stale_is_what_was_shown_before(pair: Pair) -> None:
+@pytest.mark.usefixtures("unhurried")
+async def test_stale_is_what_was_shown_before(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the primary just gone, the replica is waited for until it has what it can have soon."""
     database = await pair.database()
     await taken_back(database)
     await pair.pause()
     await note(database)
     assert await database.read(count) == 1
-    send(pair.primary, signal.SIGKILL, leader_last=True)
-    await pair.primary.wait()
     replica = reads(database)
     await replica._probe.stop()
+    await pair.received(await database.token())
+    send(pair.primary, signal.SIGKILL, leader_last=True)
+    await pair.primary.wait()
     replica.resting, replica.primary_silent = False, True
+    # A moment, in which the replica goes on, however long it takes here to tell it so.
+    monkeypatch.setattr(replica_module, "CATCH_UP_SECONDS", PATIENCE_SECONDS)
+    asked = replica.position.questions
     reading = asyncio.create_task(database.read(count, stale_ok=True))
-    await asyncio.sleep(0.005)
+
+    async def waits() -> bool:
+        return replica.position.questions > asked + 1
+
+    await eventually(waits)
+    assert not reading.done()
     await pair.resume()
     assert await reading == 1
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_silent_primary_is_asked_once(pair: Pair) -> None:
     """Who cannot do without it goes there at once, and does not wait for its position first."""
     database = await pair.database()
