@@ -317,7 +317,9 @@ async def test_every_request_is_logged_where_that_is_set(served: Any) -> None:
     one = await served(build(WebSettings(log_requests=True)))
     with capture_logs() as logs:
         await one.client.put("/v1/files/canary?x=canary", content=b"canary")
-    assert logs[-1]["route"] == "/v1/files/{name}"
+    # Another store of this run may have something to tell, too.
+    [line] = [entry for entry in logs if entry["event"] == "request"]
+    assert line["route"] == "/v1/files/{name}"
     assert "canary" not in repr(logs)
 
 
