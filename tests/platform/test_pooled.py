@@ -12,7 +12,7 @@ import pytest_asyncio
 from faults.spine import Spine, open_spine
 from pooler import pooler
 from servers import started
-from shop import SECRET, eventually, free_port
+from shop import PATIENCE_SECONDS, SECRET, eventually, free_port
 from tradewind.platform.database import Address, Contended, Database, DatabaseDown
 from tradewind.platform.migrate import address_of
 from tradewind.split.programs import ProgramServer
@@ -177,6 +177,8 @@ async def test_a_claim_is_of_its_transaction(pooled: Pooled) -> None:
 async def test_positions(pooled: Pooled) -> None:
     """Tokens are had through the pooler too."""
     database = await pooled.database(replicated=True)
+    assert database._flushed is not None
+    database._flushed._within_seconds = PATIENCE_SECONDS  # that of a write waits for a second only
     before = await database.token()
     await note(database, "a")
     assert await database.token() > before > 0
