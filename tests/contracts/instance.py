@@ -1,4 +1,4 @@
-"""One instance of a small service, as a process: `python instance.py KEYS PORT`.
+"""One instance of a small service, as a process: `python instance.py KEYS PORT LINGER`.
 
 It stands in for products in tests of what becomes of calls when instances are stopped and killed.
 """
@@ -32,8 +32,8 @@ class LocalNumbers:
         return number, os.getpid()
 
 
-async def run(keys: Path, port: int) -> None:
-    """Listens until SIGTERM; then it says that it leaves, for a moment, and leaves."""
+async def run(keys: Path, port: int, linger_seconds: float) -> None:
+    """Listens until SIGTERM; then it says that it leaves, for so long, and leaves."""
     health, stop = Health(), asyncio.Event()
     app = House(keys).application("products", Numbers, LocalNumbers(), health=health)
 
@@ -42,9 +42,9 @@ async def run(keys: Path, port: int) -> None:
         stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    settings = ServingSettings(linger_seconds=1.0)
+    settings = ServingSettings(linger_seconds=linger_seconds)
     await serve(app, "127.0.0.1", port, settings=settings, ready=lambda: None, stop=stop)
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from contracts.forms import three_forms, told
 from contracts.internal import House, listening
+from contracts.trial import PATIENT
 from shop import Shop, eventually, key, purchase
 from tradewind.notifications.contract import HeldMessages, Notifications
 from tradewind.orders.contract import CartAdoption, HeldOrders, Orders
@@ -191,8 +192,12 @@ async def test_carts_and_standing_orders(store: Shop, forms: Forms) -> None:
     product = await store.product(on_hand=10_000)
     customer = await store.customer()
     own = uuid.UUID((await customer.get("/v1/me")).json()["id"])
+    lines = [{"sku": product["sku"], "quantity": 1}]
+    bought = await customer.post("/v1/checkout", json=purchase(lines=lines), headers=key())
+    assert bought.status_code == 201
     async with store.database("orders").transaction() as tx:
-        sold = await tx.fetch_value("SELECT reservation_id FROM orders LIMIT 1")
+        query = "SELECT reservation_id FROM orders WHERE id = $1"
+        sold = await tx.fetch_value(query, uuid.UUID(bought.json()["id"]))
 
     async def case(orders: Orders) -> Any:
         body = {"lines": [{"sku": product["sku"], "quantity": 1}]}
@@ -302,7 +307,7 @@ async def test_every_error_travels(tmp_path: Path) -> None:
     assert {OutOfStock, NoPrice, DatabaseDown, Contended} <= {type(one) for one in errors}
     house, refusing = House(tmp_path / "keys"), Refusing(errors)
     async with listening(house.application("products", Asking, refusing)) as url:
-        remote = house.remote("products", Asking, [url])
+        remote = house.remote("products", Asking, [url], settings=PATIENT)
         for number, error in enumerate(errors):
             said = await told(remote.call("ask", number))
             assert said == await told(refusing.ask(number)), error.code

@@ -1,4 +1,8 @@
-"""A contract to try calls with, and ways to stand-ins of it; one rule: nothing waits for long."""
+"""A contract to try calls with, and ways to stand-ins of it; one rule: who answers is waited for.
+
+A test process that is held up for a second or two must not take its own standing still for that of
+an instance: only where nobody ever answers does a time-out pass.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -23,10 +27,17 @@ class Trial(Protocol):
 
 NAMED = answering(b'[{"value":"seven"}]')
 PROBLEM = answering(b'{"code":"internal_error","detail":"about Ann"}', 500)
-QUICK = RemoteSettings(first_seconds=0.3, try_seconds=0.4, total_seconds=5.0)
+CALM = RemoteSettings(connect_seconds=20.0, first_seconds=3.0, try_seconds=3.0, total_seconds=60.0)
+"""Long enough that whoever answers has answered."""
+PATIENT = RemoteSettings(
+    connect_seconds=20.0, first_seconds=60.0, try_seconds=60.0, total_seconds=60.0
+)
+"""No try ends by itself, where the test ends them all."""
+HASTY = RemoteSettings(connect_seconds=20.0, first_seconds=0.3, try_seconds=0.3)
+"""For whom it means nothing whether a time-out was deserved."""
 
 
-def way(house: House, *urls: str, settings: RemoteSettings = QUICK) -> Remote:
+def way(house: House, *urls: str, settings: RemoteSettings = CALM) -> Remote:
     """A way to these instances."""
     return house.remote("products", Trial, urls, settings=settings)
 

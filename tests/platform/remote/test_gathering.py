@@ -9,11 +9,11 @@ import pytest
 
 from contracts.internal import House
 from contracts.stand_ins import Stand, answering, hanging
-from contracts.trial import NAMED, way
+from contracts.trial import NAMED, PATIENT, way
 from shop import Shop
 from tradewind.platform.errors import Unavailable
 from tradewind.platform.ids import new_id
-from tradewind.platform.remote.client import CallNotUnderstood, DependencyDown, RemoteSettings
+from tradewind.platform.remote.client import CallNotUnderstood, DependencyDown
 from tradewind.platform.remote.gathering import Gathered
 from tradewind.platform.web.context import enter
 
@@ -48,7 +48,7 @@ async def test_a_gathered_batch_with_too_few_answers(house: House, stand: Stand)
 async def test_gathered_members_leave_at_their_own_time(house: House, stand: Stand) -> None:
     """A member with little time left is told so then, whatever its neighbours wait for."""
     only = await stand(hanging)
-    remote = way(house, only.url, settings=RemoteSettings())
+    remote = way(house, only.url, settings=PATIENT)
     gathered = Gathered[UUID, bool](remote, "tell")
 
     async def ask(seconds: float) -> bool:

@@ -284,12 +284,18 @@ async def test_too_many_calls_at_once(house: House) -> None:
 
 async def test_the_deadline_goes_on(listener: Listener) -> None:
     """What is called has what the caller has left; what is not done by then is given up."""
-    headers = {"authorization": f"Bearer {listener.token()}", "x-deadline-ms": "700"}
+    headers = {"authorization": f"Bearer {listener.token()}", "x-deadline-ms": "7000"}
     answer = await listener.client.post("/internal/products/left", content=b"[[]]", headers=headers)
-    assert 0 < answer.json()[0]["value"] <= 0.7
+    assert 0 < answer.json()[0]["value"] <= 7
     listener.doubles.open.clear()
-    answer = await listener.call(listener.token(), x_deadline_ms="20")
-    assert answer.status_code == 503
+
+    async def given_up() -> int:
+        """Its time may be over before it was read; some call is given up at work."""
+        answer = await listener.call(listener.token(), x_deadline_ms="20")
+        assert answer.status_code == 503
+        return len(listener.doubles.asked)
+
+    assert await eventually(given_up) == 1
     answer = await listener.call(listener.token(), x_deadline_ms="0")
     assert answer.status_code == 429
     assert len(listener.doubles.asked) == 1
@@ -301,7 +307,7 @@ async def test_what_was_long_on_its_way(listener: Listener) -> None:
     """
     for seconds, status in ((20, 429), (0.5, 200), (-5, 200)):
         at = str(int((time.time() - seconds) * 1000))
-        answer = await listener.call(listener.token(), x_deadline_ms="2000", x_asked_at_ms=at)
+        answer = await listener.call(listener.token(), x_deadline_ms="15000", x_asked_at_ms=at)
         assert answer.status_code == status
     assert len(listener.doubles.asked) == 2
 

@@ -1,4 +1,8 @@
-"""Instances that are stopped, killed and ended in order, while callers call: no call fails."""
+"""Instances that are stopped, killed and ended in order, while callers call: no call fails.
+
+A test process that is held up for a second or two gives up no instance for that: only who never
+answers is given up.
+"""
 
 import asyncio
 import os
@@ -15,12 +19,13 @@ from contracts.instance import Numbers
 from contracts.internal import House
 from servers import started
 from shop import eventually, free_port
-from tradewind.platform.remote.client import Remote
+from tradewind.platform.remote.client import Remote, RemoteSettings
 from tradewind.split.programs import Program, ProgramServer
 from tradewind.split.services import is_ready
 
 pytestmark = pytest.mark.asyncio
 CALLERS = 8
+CALM = RemoteSettings(connect_seconds=20.0, first_seconds=3.0, try_seconds=30.0, total_seconds=60.0)
 
 
 class Load:
@@ -62,13 +67,13 @@ class Load:
 
 
 @asynccontextmanager
-async def load(house: House, folder: Path) -> AsyncGenerator[Load]:
+async def load(house: House, folder: Path, *, linger_seconds: float = 0.0) -> AsyncGenerator[Load]:
     """Two instances under load, each as the store would start it."""
     ports = [free_port(), free_port()]
-    programs = [_program(house, folder / str(port), port) for port in ports]
+    programs = [_program(house, folder / str(port), port, linger_seconds) for port in ports]
     async with started(programs) as servers:
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        one = Load(house.remote("products", Numbers, urls), servers)
+        one = Load(house.remote("products", Numbers, urls, settings=CALM), servers)
         callers = [asyncio.create_task(one.call()) for _ in range(CALLERS)]
         await one.until(lambda: len(set(one.answered_by)) == 2)
         yield one
@@ -76,13 +81,16 @@ async def load(house: House, folder: Path) -> AsyncGenerator[Load]:
         await asyncio.gather(*callers)
 
 
-def _program(house: House, folder: Path, port: int) -> Program:
+def _program(house: House, folder: Path, port: int, linger_seconds: float) -> Program:
     def answers() -> Awaitable[bool]:
         return is_ready("127.0.0.1", port)
 
     return Program(
         name=f"instance {port}",
-        arguments=[sys.executable, instance.__file__, str(house.folder), str(port)],
+        arguments=[
+            *(sys.executable, instance.__file__),
+            *(str(house.folder), str(port), str(linger_seconds)),
+        ],
         folder=folder,
         answers=answers,
         environment={"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -95,9 +103,14 @@ async def test_stopped(house: House, tmp_path: Path) -> None:
     """
     async with load(house, tmp_path) as one:
         at = one.send(0, signal.SIGSTOP)
-        await one.until(lambda: len(one.answered_by) > at + 3_000)
+        await one.until(lambda: one.remote.gauges.retries > 0)
+        stopped = one.remote.endpoints[0]
+        await one.until(lambda: stopped.at_work == 0)
         # Only those that were there in that moment waited for it.
-        assert 0 < one.remote.gauges.retries <= 2 * CALLERS
+        since = len(one.answered_by)
+        await one.until(lambda: len(one.answered_by) > since + 500)
+        assert stopped.at_work == 0
+        assert one.remote.gauges.retries <= 2 * CALLERS
         assert one.pid(0) not in one.answered_by[at + 500 :]
         at = one.send(0, signal.SIGCONT)
         await one.until(lambda: one.pid(0) in one.answered_by[at:])
@@ -120,7 +133,8 @@ async def test_killed(house: House, tmp_path: Path) -> None:
 
 async def test_ended_in_order(house: House, tmp_path: Path) -> None:
     """One that is told to end says so with its answers: no call even has to be tried again."""
-    async with load(house, tmp_path) as one:
+    # Longer than its callers are ever held up: they are to hear of it from its answers.
+    async with load(house, tmp_path, linger_seconds=3.0) as one:
         await one.servers[0].stop()
         at = len(one.answered_by)
         await one.until(lambda: len(one.answered_by) > at + 200)
