@@ -31,9 +31,13 @@ STAFF = ("staff@example.com", "a long passphrase for staff")
 PATIENCE_SECONDS = 30.0
 _MOMENT_SECONDS = 0.05
 WAITED_FOR: LiteralString = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))
+SELECT EXISTS (
+    SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))
 """
-"""Asked inside a transaction: whether another one waits for what this one has locked."""
+"""Asked inside a transaction: whether another one waits for what this one has locked.
+
+Not of `pg_stat_activity`, which within a transaction shows always what it showed first.
+"""
 # One for the whole run: a port that was given to a test is given to no other one, though nobody
 # listens there yet, or nobody for a while.
 _PORTS = Ports(0)

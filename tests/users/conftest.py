@@ -159,9 +159,9 @@ class Instance:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while waiting > await tx.fetch_value(
                     """
-                    SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
-                    WHERE NOT granted AND datname = current_database()
-                        AND backend_type = 'client backend'
+                    SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND (
+                        pg_backend_pid() = ANY (pg_blocking_pids(pid)) OR database =
+                            (SELECT oid FROM pg_database WHERE datname = current_database()))
                     """
                 ):
                     await asyncio.sleep(0.01)
