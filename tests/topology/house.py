@@ -73,13 +73,17 @@ class House:
 
     async def states(self, service: str) -> list[str]:
         """What the balancer thinks of each instance of a service, as `UP`, `DOWN` or `NOLB`."""
+        return [one.split(" ")[0] for one in await self.told(service, "status")]
+
+    async def told(self, service: str, what: str) -> list[str]:
+        """What the balancer says of each instance of a service in one column of its figures."""
         assert self.values.control_socket is not None, "a house opened without its control socket"
         reader, writer = await asyncio.open_unix_connection(self.values.control_socket)
         writer.write(b"show stat " + service.encode() + b" 4 -1\n")
         lines = (await reader.read()).decode().strip().splitlines()
         writer.close()
-        column = lines[0].split(",").index("status")
-        return [line.split(",")[column].split(" ")[0] for line in lines[1:] if line]
+        column = lines[0].split(",").index(what)
+        return [line.split(",")[column] for line in lines[1:] if line]
 
 
 @asynccontextmanager
@@ -103,7 +107,9 @@ async def serving(one: Instance) -> AsyncGenerator[balancing.Instance]:
         await asyncio.gather(*tasks)
 
 
-def instance_program(name: str, place: balancing.Instance, folder: Path) -> Program:
+def instance_program(
+    name: str, place: balancing.Instance, folder: Path, linger_seconds: float
+) -> Program:
     """An instance as a process, started as the store starts its own."""
 
     async def answers() -> bool:
@@ -123,6 +129,7 @@ def instance_program(name: str, place: balancing.Instance, folder: Path) -> Prog
             name,
             str(place.port),
             str(place.internal_port),
+            str(linger_seconds),
         ],
         folder=folder / name,
         answers=answers,

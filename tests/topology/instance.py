@@ -1,7 +1,8 @@
 """A small instance of a service, as a process of its own or in a test's; it tells what it got.
 
 Public: whatever comes is answered with what arrived, as JSON. `?pause=` seconds, `?bytes=` of
-answer, `?drip=` events of a stream one `pause` apart. Internal: `/readyz` as the store's processes
+answer, `?drip=` events of a stream one `pause` apart, and none of it while `going` is not set.
+Internal: `/readyz` as the store's processes
 answer it: ready, draining or not ready; `/healthz` is 200 all the same. As a process it ends as
 they do: on SIGTERM it is draining for a while and serves on, then finishes what it has.
 """
@@ -20,8 +21,6 @@ from tradewind.platform.web.front import Front
 from tradewind.platform.web.serving import ServingSettings, serve
 from tradewind.platform.web.settings import WebSettings
 
-LINGER_SECONDS = 1.5
-"""Longer than the balancer needs to notice."""
 READY, DRAINING, NOT_READY = 200, 404, 503
 
 
@@ -33,6 +32,12 @@ class Instance:
     health: int = READY
     taken: list[str] = field(default_factory=list[str])
     """Methods and addresses, in order of arrival."""
+    going: asyncio.Event = field(default_factory=asyncio.Event)
+    """Answers, and events of a stream after the first, wait until it is set; it is at first."""
+
+    def __post_init__(self) -> None:
+        """Nothing waits until a test says so."""
+        self.going.set()
 
     def front(self) -> Front:
         """Its public side, behind the store's own front layer, which here hides nothing: what is
@@ -47,9 +52,10 @@ class Instance:
         self.taken.append(f"{scope['method']} {scope['raw_path'].decode('latin-1')}")
         pause_seconds = float(query.get("pause", ["0"])[0])
         if "drip" in query:
-            await _drip(send, int(query["drip"][0]), pause_seconds)
+            await self._drip(send, int(query["drip"][0]), pause_seconds)
             return
         await asyncio.sleep(pause_seconds)
+        await self.going.wait()
         if "bytes" in query:
             await _answer(send, pattern(int(query["bytes"][0])))
             return
@@ -69,6 +75,16 @@ class Instance:
         """Its internal side: whether it is ready, and that it is alive."""
         status = {"/readyz": self.health, "/healthz": 200}.get(scope["path"], 404)
         await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _drip(self, send: Send, events: int, pause_seconds: float) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for number in range(events):
+            part = f"data: {number}\n\n".encode()
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await asyncio.sleep(pause_seconds)
+            await self.going.wait()
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -99,17 +115,7 @@ async def _answer(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _drip(send: Send, events: int, pause_seconds: float) -> None:
-    headers = [(b"content-type", b"text/event-stream")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    for number in range(events):
-        part = f"data: {number}\n\n".encode()
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-        await asyncio.sleep(pause_seconds)
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def run(name: str, port: int, internal_port: int) -> None:
+async def run(name: str, port: int, internal_port: int, linger_seconds: float) -> None:
     """The process: both sides until SIGTERM, then out in order."""
     instance = Instance(name)
     leaving, gone = asyncio.Event(), asyncio.Event()
@@ -128,7 +134,7 @@ async def run(name: str, port: int, internal_port: int) -> None:
         stop=gone,
     )
     internal = asyncio.create_task(inside)
-    settings = ServingSettings(linger_seconds=LINGER_SECONDS, drain_seconds=10.0)
+    settings = ServingSettings(linger_seconds=linger_seconds, drain_seconds=10.0)
     await serve(
         instance.front(), "127.0.0.1", port, settings=settings, ready=lambda: None, stop=leaving
     )
@@ -137,4 +143,4 @@ async def run(name: str, port: int, internal_port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

@@ -68,17 +68,20 @@ async def test_more_clients_than_allowed(opened: Opening) -> None:
 async def test_more_requests_than_an_instance_may_have(opened: Opening) -> None:
     """What an instance may not have yet waits a moment; then a 503 says that nothing was done."""
     house = await opened(instance_requests_most=2, queue_seconds=0.5)
-    taken = house.inside["orders"][0].taken
+    instance = house.inside["orders"][0]
+    taken = instance.taken
+    instance.going.clear()
 
     async def are_there() -> bool:
         return len(taken) == 2
 
     async with client() as session:
-        long = f"{house.door.url}/v1/orders?pause=3"
-        requests = [asyncio.ensure_future(session.post(long)) for _ in range(2)]
+        url = f"{house.door.url}/v1/orders"
+        requests = [asyncio.ensure_future(session.post(url)) for _ in range(2)]
         await until(are_there)
-        async with session.post(f"{house.door.url}/v1/orders") as answer:
+        async with session.post(url) as answer:
             assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+        instance.going.set()
         assert [(await one).status for one in requests] == [200, 200]
     assert len(taken) == 2
 
@@ -86,9 +89,10 @@ async def test_more_requests_than_an_instance_may_have(opened: Opening) -> None:
 async def test_an_instance_that_says_nothing(opened: Opening) -> None:
     """An instance that does not answer in time is a 504 problem."""
     house = await opened(answer_seconds=0.5)
-    url = f"{house.door.url}/v1/orders?pause=3"
-    async with client() as session, session.post(url) as answer:
+    house.inside["orders"][0].going.clear()
+    async with client() as session, session.post(f"{house.door.url}/v1/orders") as answer:
         told = await answer.json(content_type=None)
+    house.inside["orders"][0].going.set()
     assert (answer.status, told["code"]) == (504, "gateway_timeout")
     assert answer.headers["content-type"] == "application/problem+json"
     assert told["requestId"] == answer.headers["x-request-id"]
@@ -97,9 +101,12 @@ async def test_an_instance_that_says_nothing(opened: Opening) -> None:
 async def test_streams_go_on(opened: Opening) -> None:
     """A stream of events may be quiet for longer than any answer, and comes piece by piece."""
     house = await opened(answer_seconds=0.5)
+    instance = house.inside["notifications"][0]
+    instance.going.clear()
     url = f"{house.door.url}/v1/notifications/stream?drip=3&pause=0.8"
     async with client() as session, session.get(url) as answer:
         assert await answer.content.readany() == b"data: 0\n\n"
+        instance.going.set()
         assert await answer.read() == b"data: 1\n\ndata: 2\n\n"
 
 
@@ -160,9 +167,11 @@ async def test_the_log_keeps_secrets(opened: Opening) -> None:
     """A request that failed is logged by its id, without its path, its query or its headers."""
     house = await opened(answer_seconds=0.5)
     headers = {"X-Request-Id": "mine-1", "Authorization": "Bearer hushed", "Cookie": "a=hushed"}
-    url = f"{house.door.url}/v1/orders/hushed?pause=2&token=hushed"
+    house.inside["orders"][0].going.clear()
+    url = f"{house.door.url}/v1/orders/hushed?token=hushed"
     async with client() as session, session.post(url, headers=headers) as answer:
         assert answer.status == 504
+    house.inside["orders"][0].going.set()
 
     async def is_logged() -> bool:
         return "request_id=mine-1" in house.server.program.log.read_text()

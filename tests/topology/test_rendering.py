@@ -9,6 +9,7 @@ import pytest
 from architecture.tree import ROOT
 from tradewind.platform.web.settings import WebSettings
 from tradewind.split.haproxy import balancer
+from tradewind.split.plan import LINGER_SECONDS
 from tradewind.topology.balancing import Balancing, Instance
 from tradewind.topology.containers import HAPROXY_FOLDER as FOLDER
 from tradewind.topology.haproxy import GIVE_UP, read_script, render_haproxy
@@ -44,6 +45,13 @@ def test_a_stopped_instance_is_noticed_in_time() -> None:
     within, often = VALUES.check_within_milliseconds, VALUES.check_milliseconds
     assert often + within + 2 * (often // 4 + within) <= 2_200
     assert "fall 3" in render_haproxy(VALUES)
+
+
+def test_a_draining_instance_is_noticed_in_time() -> None:
+    """One look that is answered with 404 is enough, and comes while the instance goes on."""
+    within, often = VALUES.check_within_milliseconds, VALUES.check_milliseconds
+    assert often + within < 1_000 * LINGER_SECONDS
+    assert "http-check disable-on-404" in render_haproxy(VALUES)
 
 
 def test_limits_go_around_the_applications() -> None:
