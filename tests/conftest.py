@@ -10,19 +10,16 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from faults.splitting import SplitWorld
 from shop import NewStore, Shop, served_store
 from tradewind.platform.database import Address
 from tradewind.platform.embedded.server import EmbeddedPostgres
 
-# How long an example takes is the machine's affair (the default is 0.2 s, and a test that fails of
-# it once fails for good), and one run is to find what the next one finds.
-settings.register_profile(
-    "here", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("here")
+# Everywhere as in CI: how long an example takes is the machine's affair, and one run finds what the
+# next one finds. Other examples: make test ARGS=--hypothesis-profile=default
+settings.load_profile("ci")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
