@@ -1,9 +1,13 @@
 """The ports of a split store's parts: none is given away twice."""
 
+from pathlib import Path
+
 import pytest
 
+from shop import SECRET, free_port, settings_of
 from tradewind.platform.web.serving import ListenFailed
 from tradewind.split import ports
+from tradewind.split.plan import Options, make_plan
 
 
 def test_what_is_promised_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +25,11 @@ def test_each_is_given_once() -> None:
     some = ports.Ports(0)
     taken = [some.take() for _ in range(500)]
     assert len(set(taken)) == len(taken)
+
+
+def test_the_public_port_is_no_parts(tmp_path: Path) -> None:
+    """What customers come to is listened on last, and is given to no part before."""
+    public = free_port()
+    settings = settings_of({"TRADEWIND_PORT": str(public)})
+    with pytest.raises(ListenFailed, match=f"port {public} is wanted twice"):
+        make_plan(settings, Options(first_port=public), tmp_path, SECRET, None)
