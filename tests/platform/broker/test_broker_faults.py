@@ -38,8 +38,12 @@ async def test_killed_while_it_carries(lane: Lane, broker: Broker) -> None:
     for process in processes:
         process.start()
 
+    gone = asyncio.Event()
+
     async def write(process: Process, name: str) -> None:
         for number in range(100):
+            if number == 90:
+                await gone.wait()
             await process.tell(*(f"{name}:{number:03}.{part}" for part in range(5)))
             await asyncio.sleep(0.01)
 
@@ -49,8 +53,9 @@ async def test_killed_while_it_carries(lane: Lane, broker: Broker) -> None:
     await lane.effects(50)
     kill(broker, signal.SIGKILL)
     await broker.server.wait()
+    gone.set()
     await asyncio.gather(*writing)
-    assert await lane.waiting(), "the store goes on meanwhile"
+    assert await lane.waiting() >= 100, "the store goes on meanwhile"
     await broker.server.start()
     effects = await lane.effects(1000)
     assert len(effects) == len(set(effects)) == 1000
@@ -79,11 +84,12 @@ async def test_what_was_confirmed_survives(lane: Lane, broker: Broker) -> None:
 
 async def test_a_stopped_broker(lane: Lane, broker: Broker) -> None:
     """It takes connections and says nothing: publishing ends in time, and drains afterwards."""
-    process = await lane.process(patience_seconds=1.5)
+    process = await lane.process()
     process.start(process.consumer)
     await process.tell("0")
     assert await relay_once(process.database, process.bus) == 1
     await lane.effects(1)
+    process.bus._patience_seconds = 1.5  # for nothing that is to come to an end
     kill(broker, signal.SIGSTOP)
     try:
         for number in range(1, 4):
@@ -99,29 +105,38 @@ async def test_a_stopped_broker(lane: Lane, broker: Broker) -> None:
         await fresh.close()
     finally:
         kill(broker, signal.SIGCONT)
+    process.bus._patience_seconds = 10.0
     process.start(process.relay)
     assert (await lane.effects(4))[:4] == ["0", "1", "2", "3"]
 
 
 async def test_an_alarm_blocks_publishers_alone(lane: Lane, broker: Broker) -> None:
     """Short of memory the broker takes nothing: the outbox keeps all, consumers go on."""
-    process = await lane.process(patience_seconds=1.0)
+    process = await lane.process()
     process.start(process.consumer)
     await process.tell("before")
     assert await relay_once(process.database, process.bus) == 1
+    process.bus._patience_seconds = 1.0  # for nothing that is to come to an end
     control(broker, "set_vm_memory_high_watermark", "0.00001")
     try:
         await process.tell("during")
-        for _ in range(2):
+
+        async def is_blocked() -> bool:
+            """The broker has said so within a try; a link that heard nothing by then is dropped."""
             with pytest.raises(BrokerDown):
                 await relay_once(process.database, process.bus)
+            return process.bus._link is not None and await process.bus._link.is_blocked()
+
+        await eventually(is_blocked)
         link = process.bus._link
-        assert link is not None
-        assert await link.is_blocked(), "one link waits for the end, not a new one for each try"
+        with pytest.raises(BrokerDown):
+            await relay_once(process.database, process.bus)
+        assert process.bus._link is link, "one link waits for the end, not a new one for each try"
         assert await lane.waiting() == 1
         assert await lane.effects(1) == ["before"]
     finally:
         control(broker, "set_vm_memory_high_watermark", "absolute", "256MiB")
+    process.bus._patience_seconds = 10.0
     process.start(process.relay)
     await process.tell("after")
     assert await lane.effects(3) == ["before", "during", "after"]
@@ -135,7 +150,7 @@ def control(broker: Broker, *words: str) -> None:
         env={"PATH": os.defpath, **environment},
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=120,
     )
 
 
