@@ -46,14 +46,16 @@ class Broker:
 
 
 @asynccontextmanager
-async def started_broker(folder: Path) -> AsyncGenerator[Broker]:
+async def started_broker(
+    folder: Path, password: str = "only for tests: ünsafe/@:#"
+) -> AsyncGenerator[Broker]:
     """A RabbitMQ of its own in the folder; it takes about five seconds to come up."""
     place = BrokerPlace(
         folder=folder,
         port=free_port(),
         distribution_port=free_port(),
         epmd_port=free_port(),
-        password="only for tests: ünsafe/@:#",
+        password=password,
     )
     async with started(rabbitmq(place)) as servers:
         yield Broker(place, servers[-1])

@@ -6,11 +6,17 @@ and know nothing of a RabbitMQ or an epmd that the machine may have.
 """
 
 import asyncio
+import base64
+import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from tradewind.split.installing import find_program
 from tradewind.split.programs import Program
@@ -98,9 +104,13 @@ def _environment(place: BrokerPlace, node: Path) -> Mapping[str, str]:
 
 
 def _write(place: BrokerPlace, node: Path) -> None:
-    """Configuration, readable by its owner alone: the password stands in it."""
+    """Configuration, readable by its owner alone."""
+    definitions = node / "definitions.json"
     _replace(node / "rabbitmq.conf", _configuration(place))
-    _replace(node / "advanced.config", _account(place))
+    _replace(definitions, msgspec.json.encode(_account(place)).decode())
+    # As bytes: whatever stands in a path, it is neither a comment nor the end of a string.
+    path = ",".join(map(str, os.fsencode(definitions)))
+    _replace(node / "advanced.config", f"[{{rabbit, [{{load_definitions, <<{path}>>}}]}}].\n")
     _replace(node / "enabled_plugins", "[].\n")
 
 
@@ -117,13 +127,24 @@ log.console.level = warning
 """
 
 
-def _account(place: BrokerPlace) -> str:
-    """The user made at the first start; then none named guest is.
-
-    As bytes: whatever stands in a password, it is neither a comment nor the end of a string.
-    """
-    user, password = (",".join(map(str, one.encode())) for one in (place.user, place.password))
-    return f"[{{rabbit, [{{default_user, <<{user}>>}}, {{default_pass, <<{password}>>}}]}}].\n"
+def _account(place: BrokerPlace) -> Mapping[str, Any]:
+    """The one user, and by that none named guest; each start gives it the password of now."""
+    salt = os.urandom(4)
+    hashed = salt + hashlib.sha256(salt + place.password.encode()).digest()
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [
+            {
+                "name": place.user,
+                "password_hash": base64.b64encode(hashed).decode(),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": "",
+            }
+        ],
+        "permissions": [
+            {"user": place.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+        ],
+    }
 
 
 def _replace(path: Path, text: str) -> None:

@@ -314,14 +314,3 @@ async def test_a_queue_of_another_shape(lane: Lane) -> None:
     await channel.queue_delete(lane.route.queue)
     assert await lane.effects(1) == ["a"]
     await connection.close()
-
-
-async def test_nobody_else_may_enter(broker: Broker) -> None:
-    """There is no account named guest, and every port is loopback's alone."""
-    with pytest.raises(Exception, match="ACCESS_REFUSED"):
-        await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{broker.place.port}/")
-    pid = broker.server.pid
-    said = subprocess.run(["ss", "-ltnpH"], check=True, capture_output=True, text=True).stdout
-    own = [line.split()[3] for line in said.splitlines() if f"pid={pid}," in line]
-    expected = {broker.place.port, broker.place.distribution_port}
-    assert set(own) == {f"127.0.0.1:{port}" for port in expected}
