@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tradewind.platform.errors import Invalid
 from tradewind.platform.remote.identity import PUBLIC_NAME
-from tradewind.platform.remote.keys import add_new, forget_old, make_keys, use_new
+from tradewind.platform.remote.keys import add_new, changing, forget_old, make_keys, use_new
 from tradewind.topology.services import SERVICES
 
 Say = Callable[[str], None]
 
 
 def make(folder: Path, say: Say) -> None:
-    """Makes the keys that are missing; raises KeysUnusable where one is damaged."""
+    """Makes the keys that are missing. Raises KeysUnusable."""
     made = make_keys(folder, SERVICES)
     for service in made:
         say(f"{service}: a new key, {folder / service}.pem (for this service alone)")
@@ -30,17 +30,18 @@ async def rotate(
         if service not in SERVICES:
             raise Invalid(f"there is no service {service}: choose of {', '.join(SERVICES)}")
     names = sorted(set(services or SERVICES))
-    add_new(folder, names)
-    say(f"1. New public keys of {', '.join(names)} are known beside the old ones.")
-    await _let_them_see(wait_seconds, say)
-    use_new(folder, names)
-    say("2. The new private keys are in use; tokens of the old ones are still good.")
-    if forget:
+    with changing(folder):
+        add_new(folder, names)
+        say(f"1. New public keys of {', '.join(names)} are known beside the old ones.")
         await _let_them_see(wait_seconds, say)
-        forget_old(folder, names)
-        say("3. The old keys are forgotten: their tokens are refused within a second.")
-    else:
-        say("The old ones are forgotten at the next rotation, or now with --forget-old.")
+        use_new(folder, names)
+        say("2. The new private keys are in use; tokens of the old ones are still good.")
+        if forget:
+            await _let_them_see(wait_seconds, say)
+            forget_old(folder, names)
+            say("3. The old keys are forgotten: their tokens are refused within a second.")
+        else:
+            say("The old ones are forgotten at the next rotation, or now with --forget-old.")
 
 
 async def _let_them_see(wait_seconds: float, say: Say) -> None:

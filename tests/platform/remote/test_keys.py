@@ -258,6 +258,29 @@ async def test_the_command(tmp_path: Path) -> None:
     assert not any("PRIVATE" in line for line in said)
 
 
+@pytest.mark.asyncio
+async def test_one_change_at_a_time(tmp_path: Path) -> None:
+    """While keys are rotated nobody else changes them, and is told so; afterwards anybody may."""
+    make_keys(tmp_path, SERVICES)
+    said: list[str] = []
+    rotating = asyncio.create_task(keys.rotate(tmp_path, (), 3600, said.append, forget=True))
+    await eventually(lambda: asyncio.sleep(0, any(line.startswith("   ") for line in said)))
+    before = read_public(tmp_path)
+    for change in (
+        lambda: keys.rotate(tmp_path, ("orders",), 0, silent, forget=True),
+        lambda: asyncio.to_thread(make_keys, tmp_path, SERVICES),
+    ):
+        with pytest.raises(KeysUnusable, match="another command is changing the keys"):
+            await change()
+    assert read_public(tmp_path) == before
+    rotating.cancel()
+    await asyncio.wait([rotating])
+    await keys.rotate(tmp_path, (), 0, silent, forget=True)
+    assert len(read_public(tmp_path)) == len(SERVICES)
+    with pytest.raises(KeysUnusable, match="keys make"):
+        await keys.rotate(tmp_path / "nowhere", (), 0, silent, forget=False)
+
+
 async def healthily(environment: Sequence[tuple[str, str]]) -> bool:
     """What `tradewind healthy` says with these variables."""
 

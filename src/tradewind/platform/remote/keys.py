@@ -2,11 +2,15 @@
 
 `make_keys` gives every service a key that has none. Rotating is two steps, `add_new` and `use_new`,
 with a pause between them in which every process sees the new public key; `forget_old`, another
-pause later, takes the one before away. Each step may be done again where it was cut off.
+pause later, takes the one before away. Each step may be done again where it was cut off. Who
+rotates holds `changing` all the while, so that nobody else takes a step in between.
 """
 
+import fcntl
+import os
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,9 +33,38 @@ from tradewind.platform.remote.identity import (
 )
 
 
+@contextmanager
+def changing(folder: Path) -> Generator[None]:
+    """Holds the folder for one change of its keys.
+
+    Raises KeysUnusable where another command holds it, or where there is no folder.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise KeysUnusable(f"{folder} is not there: `tradewind keys make {folder}`") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            told = f"another command is changing the keys in {folder}: try again when it has ended"
+            raise KeysUnusable(told) from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def make_keys(folder: Path, services: Iterable[str]) -> list[str]:
-    """Makes the keys that are missing; answers whose. A private key in place is kept."""
+    """Makes the keys that are missing; answers whose. A private key in place is kept.
+
+    Raises KeysUnusable where one is damaged, or another command is changing them.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with changing(folder):
+        return _make(folder, services)
+
+
+def _make(folder: Path, services: Iterable[str]) -> list[str]:
     made: list[str] = []
     public = {one.kid: one for one in read_public(folder)}
     for service in services:
