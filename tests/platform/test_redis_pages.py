@@ -112,7 +112,7 @@ async def test_a_page_ends_by_itself(instance: MakePages, raw: RedisLink) -> Non
     assert isinstance(left, int)
     assert 0 < left <= LONG.lifetime * 1000
     # A Redis that lets it live on: the moment stands in the page.
-    await raw.ask([("PERSIST", "page:1:/a")])
+    await raw.ask([("PEXPIRE", "page:1:/a", int(10 * LONG.lifetime * 1000))])
     later = instance(clock=clock_ahead(LONG.lifetime + 0.1))
     assert body(await later.fetch("/a", source)) == b"answer 2"
 

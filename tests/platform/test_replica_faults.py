@@ -241,6 +241,24 @@ async def test_a_stopped_primary(pair: Pair) -> None:
     assert await database.read(count, stale_ok=True) == 2
 
 
+async def test_who_asks_in_vain_is_the_last(pair: Pair) -> None:
+    """The first who asks a silent primary knows it for all; nobody has to notice it before."""
+    database = await pair.database()
+    await note(database)
+    await taken_back(database)
+    replica, flushed = reads(database), database._flushed
+    assert flushed is not None
+    await replica._probe.stop()
+    asked = flushed.questions
+    send(pair.primary, signal.SIGSTOP)
+    try:
+        for _ in range(5):
+            assert await database.read(count, stale_ok=True) == 1
+    finally:
+        send(pair.primary, signal.SIGCONT)
+    assert flushed.questions == asked + 1
+
+
 @pytest.mark.usefixtures("unhurried")
 async def test_stale_is_never_older_than_the_token(pair: Pair) -> None:
     """Who shows a token that the replica has not replayed is refused, rather than shown less."""
