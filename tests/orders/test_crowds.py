@@ -3,12 +3,18 @@
 import asyncio
 import random
 from collections import Counter as Count
+from collections.abc import Iterable
 from uuid import uuid4
 
 import pytest
 
 from orders.conftest import Open
 from orders.parts import Answer, Counter
+from shop import PATIENCE_SECONDS
+from tradewind.platform.database import Transaction
+from tradewind.products.contract import Reserve, Wanted
+from tradewind.products.store import stock
+from tradewind.products.store.stock import Level
 
 pytestmark = pytest.mark.asyncio
 
@@ -179,19 +185,36 @@ async def test_an_order_keeps_its_stock_however_late_it_is_told(counters: Open) 
     assert await shop.broken() == []
 
 
-async def test_an_expired_reservation_returns_once(counters: Open) -> None:
-    """Several processes look for what ran out, and each unit comes back exactly once."""
-    shops = await counters(3)
-    sku = await shops[0].product(100)
-    from tradewind.products.contract import Reserve, Wanted
+async def test_an_expired_reservation_returns_once(
+    counters: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes look for what ran out at one moment, and each unit comes back exactly once."""
+    first, second = await counters(2)
+    sku = await first.product(200)
+    products = first.store.context("orders").products
+    await products.reserve([Reserve(uuid4(), (Wanted(sku, 2),)) for _ in range(40)])
+    await first.store.let_an_hour_pass()
+    # Held on: what came back twice would be taken from these.
+    await products.reserve([Reserve(uuid4(), (Wanted(sku, 100),))])
+    assert await first.level(sku) == (200, 180)
+    lock_levels, chosen, may_go_on = stock.lock_levels, asyncio.Event(), asyncio.Event()
 
-    wishes = [Reserve(uuid4(), (Wanted(sku, 2),)) for _ in range(40)]
-    await shops[0].store.context("orders").products.reserve(wishes)
-    assert await shops[0].level(sku) == (100, 80)
-    await shops[0].store.let_an_hour_pass()
-    await asyncio.gather(*(shop.store.step("expiry") for shop in shops for _ in range(2)))
-    assert await shops[0].level(sku) == (100, 0)
-    await settled(shops)
+    async def held_up(tx: Transaction, skus: Iterable[str]) -> dict[str, Level]:
+        """Whoever comes first has chosen what to give back, and waits."""
+        if not chosen.is_set():
+            chosen.set()
+            await may_go_on.wait()
+        return await lock_levels(tx, skus)
+
+    monkeypatch.setattr(stock, "lock_levels", held_up)
+    giving_back = asyncio.create_task(first.store.step("expiry"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await chosen.wait()
+    await second.store.step("expiry")
+    may_go_on.set()
+    await giving_back
+    assert await first.level(sku) == (200, 100)
+    await settled([first, second])
 
 
 @pytest.mark.parametrize("processes", [1, 2])
