@@ -9,12 +9,9 @@ from typing import Any
 
 import asyncpg
 import msgspec
-import pytest
 
 from faults.spine import open_spine
-from shop import PATIENCE_SECONDS, SECRET, eventually
-from tradewind.platform import database as database_module
-from tradewind.platform import replica as replica_module
+from shop import SECRET, eventually
 from tradewind.platform.database import Address, Database, Reading
 from tradewind.platform.embedded.endpoint import Endpoint, find_replica_endpoint
 from tradewind.platform.embedded.replica import EmbeddedReplica
@@ -187,17 +184,6 @@ async def taken_back(database: Database) -> None:
         return not reads(database).resting and await database.read(where)
 
     await eventually(answers)
-
-
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For databases opened from now on every question to a server has much time.
-
-    For tests that look at who answers, and not at how quick he is. A replica that is behind is
-    still waited for a moment only.
-    """
-    monkeypatch.setattr(database_module, "_POSITION_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr(replica_module, "READ_SECONDS", PATIENCE_SECONDS)
 
 
 async def left_alone(database: Database) -> None:

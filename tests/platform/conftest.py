@@ -1,17 +1,22 @@
-"""A real server around an application, in the test's own event loop, on a free loopback port."""
+"""A real server around an application, in the test's own event loop, on a free loopback port; and
+a PostgreSQL of a test's own, with its replica.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
-from shop import free_port
+from pairs import Pair, open_pair
+from shop import PATIENCE_SECONDS, free_port
+from tradewind.platform import database as database_module
+from tradewind.platform import replica as replica_module
 from tradewind.platform.web.asgi import Application
 from tradewind.platform.web.serving import ServingSettings, serve
-
-PATIENCE_SECONDS = 30.0
 
 
 class Served:
@@ -70,3 +75,21 @@ async def served() -> AsyncIterator[Serving]:
     yield start
     for one in running:
         await one.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """A primary and its replica, both well, for one test: its processes may be stopped."""
+    async with open_pair(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For databases opened from now on every question to a server has much time.
+
+    For tests that look at who answers, and not at how quick he is. A replica that is behind is
+    still waited for a moment only.
+    """
+    monkeypatch.setattr(database_module, "_POSITION_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(replica_module, "READ_SECONDS", PATIENCE_SECONDS)

@@ -4,12 +4,10 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from pairs import (
     Pair,
@@ -20,7 +18,6 @@ from pairs import (
     reads,
     send,
     taken_back,
-    unhurried,
     where,
 )
 from shop import PATIENCE_SECONDS, eventually, lived
@@ -29,16 +26,7 @@ from tradewind.platform import replica as replica_module
 from tradewind.platform.database import DatabaseDown, Reading
 from tradewind.split.keeping import Keeper
 
-__all__ = ["unhurried"]
-
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pair(tmp_path: Path) -> AsyncGenerator[Pair]:
-    """A primary and its replica, both well."""
-    async with open_pair(tmp_path) as one:
-        yield one
 
 
 async def test_a_killed_replica_is_not_noticed(pair: Pair) -> None:

@@ -5,13 +5,10 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from pairs import Pair, open_pair, send
+from pairs import Pair, send
 from shop import eventually
 from tradewind.platform.database import Database, DatabaseDown
 from tradewind.platform.silence import ANSWER_SECONDS, LOOK_SECONDS, SUSPECT_SECONDS
@@ -21,13 +18,6 @@ STATEMENT_SECONDS = 20.0
 """How long a statement may wait for a server that says nothing."""
 CONNECT_SECONDS = 5.0
 """How long a connection is waited for where nothing is known of the server."""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pair(tmp_path: Path) -> AsyncGenerator[Pair]:
-    """A server of the test's own, whose processes may be stopped."""
-    async with open_pair(tmp_path) as one:
-        yield one
 
 
 async def note(database: Database, what: str) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from tradewind.platform.coalesce import Coalescer
 from tradewind.platform.connections import DatabaseDown
+from tradewind.platform.telemetry import Seldom
 
 SETTLE_SECONDS = 3.0
 COMMITS_ITSELF: LiteralString = "/* commits itself */ "
@@ -44,6 +45,7 @@ class Commits:
     def __init__(self, name: str, listing: Listing) -> None:
         self._name = name
         self._listing = listing
+        self._hanging = Seldom()
         self._asking = Coalescer(
             f"commits of {name}",
             self._answer_all,
@@ -62,8 +64,10 @@ class Commits:
                     pause_seconds = min(pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
                     left &= await self._asking.submit(None)
         except TimeoutError:
-            # None: not even that was answered. Else they are "pid xid", for whoever looks them up.
-            _log.warning("commits hang", role=self._name, sessions=sorted(left) or None)
+            if many := self._hanging.due():
+                # None: not even that was answered. Else "pid xid", for whoever looks them up.
+                told = sorted(left) or None
+                _log.warning("commits hang", role=self._name, sessions=told, reads=many)
             raise DatabaseDown("the database finishes no commits; try again shortly") from None
 
     async def _answer_all(self, waiting: list[None]) -> Sequence[frozenset[str]]:

@@ -1,10 +1,33 @@
-"""Logs; one rule: one structured line an occurrence, with its request id, and no secret in it."""
+"""Logs; one rule: one structured line an occurrence, with its request id, and no secret in it.
+
+Of what happens to everybody while something is down, one line in a while (`Seldom`).
+"""
 
 import logging
 import sys
+import time
 from typing import Any, TextIO
 
 import structlog
+
+SELDOM_SECONDS = 5.0
+
+
+class Seldom:
+    """One line in a while, with how many there were: an outage is no reason to fill a disk."""
+
+    def __init__(self) -> None:
+        self._said_at = float("-inf")
+        self._unsaid = 0
+
+    def due(self) -> int:
+        """How many to tell of now, this one among them; 0 where it is too soon for a line."""
+        self._unsaid += 1
+        now = time.monotonic()
+        if now - self._said_at < SELDOM_SECONDS:
+            return 0
+        self._said_at, many, self._unsaid = now, self._unsaid, 0
+        return many
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:

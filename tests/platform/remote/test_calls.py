@@ -24,8 +24,8 @@ from contracts.stand_ins import (
 )
 from contracts.trial import HASTY, NAMED, PATIENT, PROBLEM, first_goes_to, way
 from shop import eventually, free_port
+from tradewind.platform import telemetry
 from tradewind.platform.errors import Conflict
-from tradewind.platform.remote import client
 from tradewind.platform.remote.client import (
     CallNotUnderstood,
     DependencyDown,
@@ -99,7 +99,7 @@ async def test_what_never_arrived_is_sent_once_more(house: House, stand: Stand) 
 
 async def test_all_dead_fails_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nobody there the caller hears so, and when to come back; soon nobody is even tried."""
-    monkeypatch.setattr(client, "_SILENCE_SECONDS", 600.0)  # however long the calls take here
+    monkeypatch.setattr(telemetry, "SELDOM_SECONDS", 600.0)  # however long the calls take here
     remote = way(house, *(f"http://127.0.0.1:{free_port()}" for _ in range(2)))
     with capture_logs() as logs:
         for _ in range(20):

@@ -26,6 +26,7 @@ from tradewind.platform.remote.sending import (
     Sender,
     TookTooLong,
 )
+from tradewind.platform.telemetry import Seldom
 from tradewind.platform.web.context import Trace, current, remaining_seconds
 from tradewind.platform.wire import Method, methods_of
 
@@ -36,7 +37,6 @@ _WORTH_ASKING_SECONDS = 0.002
 """Who waits no longer than this has no use for any answer."""
 _FAIR_SECONDS = 0.25
 """Who waited less than this cannot say that an instance is not well."""
-_SILENCE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -108,8 +108,7 @@ class Remote:
         self._waiting = 0
         self._sender = Sender(self.settings.connect_seconds)
         self._knocks: set[asyncio.Task[None]] = set()
-        self._said_at = float("-inf")
-        self._unsaid = 0
+        self._failing = Seldom()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -298,15 +297,8 @@ class Remote:
             _log.info("address answers again", url=endpoint.url)
 
     def _say_failed(self, method: str, why: str) -> None:
-        """One line in a while, with how many there were: an outage is no reason to fill a disk."""
-        self._unsaid += 1
-        now = time.monotonic()
-        if now - self._said_at < _SILENCE_SECONDS:
-            return
-        _log.warning(
-            "calls failed", service=self.service, method=method, error=why, calls=self._unsaid
-        )
-        self._said_at, self._unsaid = now, 0
+        if many := self._failing.due():
+            _log.warning("calls failed", service=self.service, method=method, error=why, calls=many)
 
 
 def _about_who_asks(request_ids: Sequence[str], trace: Trace | None) -> dict[str, str]:
