@@ -3,6 +3,7 @@
 A server lives on free loopback ports and in a folder of its own, and holds nothing of another run.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
@@ -102,3 +103,16 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Bro
     """The run's own RabbitMQ. Whoever stops or kills it starts it again."""
     async with started_broker(tmp_path_factory.mktemp("broker")) as one:
         yield one
+
+
+async def balancer_told(control: Path, service: str, what: str = "status") -> list[str]:
+    """What a HAProxy says at its socket of each instance of a service, in one of its columns.
+
+    A status is `UP`, `DOWN` or `NOLB`, without how many looks are to follow.
+    """
+    reader, writer = await asyncio.open_unix_connection(str(control))
+    writer.write(b"show stat " + service.encode() + b" 4 -1\n")
+    lines = (await reader.read()).decode().strip().splitlines()
+    writer.close()
+    column = lines[0].split(",").index(what)
+    return [line.split(",")[column].split(" ")[0] for line in lines[1:] if line]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from faults.running import PATIENCE_SECONDS, RunningStore
+from servers import balancer_told
 from shop import Front, eventually
 from tradewind.platform.embedded.home import Home
 from tradewind.platform.embedded.leftovers import find_processes
@@ -60,22 +61,13 @@ class RunningSplit(RunningStore):
 
         Whoever takes the next one away before that leaves nobody to go to.
         """
+        control = split_folder(self.home) / "haproxy" / "control"
 
         async def all_up() -> bool:
-            states = [state for service in SERVICES for state in await self.states(service)]
+            states = [one for service in SERVICES for one in await balancer_told(control, service)]
             return set(states) == {"UP"}
 
         await eventually(all_up, PATIENCE_SECONDS)
-
-    async def states(self, service: str) -> list[str]:
-        """What the balancer thinks of each instance of a service, as `UP`, `DOWN` or `NOLB`."""
-        control = split_folder(self.home) / "haproxy" / "control"
-        reader, writer = await asyncio.open_unix_connection(str(control))
-        writer.write(b"show stat " + service.encode() + b" 4 -1\n")
-        lines = (await reader.read()).decode().strip().splitlines()
-        writer.close()
-        column = lines[0].split(",").index("status")
-        return [line.split(",")[column].split(" ")[0] for line in lines[1:] if line]
 
     def restarts(self, part: str) -> int:
         """How often it was started again."""

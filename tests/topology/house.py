@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from servers import balancer_told
 from shop import free_port
 from topology import instance as instances
 from topology.instance import Instance
@@ -71,19 +72,10 @@ class House:
     outside: Mapping[str, Sequence[ProgramServer]]
     """Instances that are processes of their own, by service."""
 
-    async def states(self, service: str) -> list[str]:
-        """What the balancer thinks of each instance of a service, as `UP`, `DOWN` or `NOLB`."""
-        return [one.split(" ")[0] for one in await self.told(service, "status")]
-
-    async def told(self, service: str, what: str) -> list[str]:
-        """What the balancer says of each instance of a service in one column of its figures."""
+    async def told(self, service: str, what: str = "status") -> list[str]:
+        """What the balancer says of each instance of a service: whether it is up, or a figure."""
         assert self.values.control_socket is not None, "a house opened without its control socket"
-        reader, writer = await asyncio.open_unix_connection(self.values.control_socket)
-        writer.write(b"show stat " + service.encode() + b" 4 -1\n")
-        lines = (await reader.read()).decode().strip().splitlines()
-        writer.close()
-        column = lines[0].split(",").index(what)
-        return [line.split(",")[column] for line in lines[1:] if line]
+        return await balancer_told(Path(self.values.control_socket), service, what)
 
 
 @asynccontextmanager

@@ -2,9 +2,9 @@
 
 Public: whatever comes is answered with what arrived, as JSON. `?pause=` seconds, `?bytes=` of
 answer, `?drip=` events of a stream one `pause` apart, and none of it while `going` is not set.
-Internal: `/readyz` as the store's processes
-answer it: ready, draining or not ready; `/healthz` is 200 all the same. As a process it ends as
-they do: on SIGTERM it is draining for a while and serves on, then finishes what it has.
+Internal: `/readyz` as the store's processes answer it: ready, draining or not ready; `/healthz` is
+200 all the same. As a process it ends as they do: on SIGTERM it is draining for a while and serves
+on, then finishes what it has.
 """
 
 import asyncio

@@ -81,7 +81,7 @@ async def open_orders(
 
 async def is_state(house: House, *states: str) -> bool:
     """Whether the balancer thinks so of the two instances of orders."""
-    return tuple(await house.states("orders")) == states
+    return tuple(await house.told("orders")) == states
 
 
 def kill(server: ProgramServer, number: signal.Signals) -> None:
@@ -127,7 +127,7 @@ async def test_not_ready_and_ready_again(opened: Opening, tmp_path: Path) -> Non
         instance.health = health
 
         async def is_so(expected: str = state) -> bool:
-            return await house.states("orders") == [expected]
+            return await house.told("orders") == [expected]
 
         await until(is_so)
 
@@ -156,7 +156,7 @@ async def test_one_instance_killed(opened: Opening, tmp_path: Path) -> None:
         await until(lambda: at_least(told, 50))
         kill(first, signal.SIGKILL)
         await first.wait()
-        await house.states("orders")
+        await house.told("orders")
         seen = time.monotonic()
         noticed = await until(lambda: is_state(house, "DOWN", "UP"))
         before = told.answered
